@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * domtrace.h: trace another process's allocations, take snapshots of them, write snapshots down.
+ *
+ * Every function that can fail returns 0 or a negative errno and stores results only on success. What went wrong is
+ * said once, in one sentence (what, which object, why, what to do), through the log callback of the session or options;
+ * the library never prints and never exits. Opaque objects come from *_new and go with *_free, which accepts NULL.
+ * Structs named *_opts start with their size: set it to sizeof, leave what you do not use zero.
+ * A session is used by one thread at a time.
+ */
+#ifndef DOMTRACE_DOMTRACE_H
+#define DOMTRACE_DOMTRACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DOMTRACE_VERSION "0.1.0"
+
+enum dt_log_level {
+	DT_LOG_ERROR,
+	DT_LOG_WARNING,
+	DT_LOG_INFO,
+	DT_LOG_DEBUG,
+};
+
+/* `line` is one whole sentence without a newline at its end; it lives only for the call. */
+typedef void (*dt_log_fn)(void *context, enum dt_log_level level, const char *line);
+
+struct dt_log {
+	dt_log_fn write;                /* NULL: say nothing */
+	void *context;
+};
+
+/* ---- sessions ---------------------------------------------------------------------------------------------- */
+
+struct dt_session;
+struct dt_snapshot;
+
+struct dt_session_opts {
+	size_t size;
+	struct dt_log log;
+	const char *const *domains;     /* NULL-terminated "numpy", "!libc", "389047"…; NULL: all */
+	const char *const *without;     /* NULL-terminated names of features not to use; NULL: use what is there */
+	uint32_t frame_limit;           /* frames kept per traceback, 1 … 256; 0: 64 */
+	uint32_t live_blocks_max;       /* rows of the table of live blocks; 0: 4,194,304 */
+};
+
+/* Loads the BPF programs. -EINVAL: an option is wrong. -EPERM, -ENOTSUP: the machine or the user lacks what it takes. */
+int dt_session_new(const struct dt_session_opts *opts, struct dt_session **ret_session);
+/* Detaches and frees; the traced processes go on untouched. */
+void dt_session_free(struct dt_session *session);
+
+/* Traces a running process from now on. -ESRCH: no such process. -ENOENT: nothing in it that the domains ask for. */
+int dt_session_add_process(struct dt_session *session, pid_t pid);
+/* Starts argv[0] (found through PATH) and traces it from its first allocation on. -ENOENT, -EACCES: as execvp. */
+int dt_session_launch(struct dt_session *session, char *const argv[], pid_t *ret_pid);
+
+/* A descriptor that is readable (poll) when dt_session_dispatch has something to do. */
+int dt_session_fd(const struct dt_session *session);
+/* Does what is due, without blocking: reads new tracebacks, follows mappings and exits. */
+int dt_session_dispatch(struct dt_session *session);
+/* How many of the processes still run. */
+size_t dt_session_running(const struct dt_session *session);
+/* Wait status (waitpid) of the launched command. -EAGAIN: it still runs. -ECHILD: none was launched. */
+int dt_session_command_status(const struct dt_session *session, int *ret_status);
+
+/* `label`: interval, signal, request, final, exit, peak, marker:TEXT. -ESHUTDOWN: tracing has been stopped. */
+int dt_session_take_snapshot(struct dt_session *session, const char *label, struct dt_snapshot **ret_snapshot);
+/* Forgets all blocks; counts start again from zero. */
+int dt_session_clear_traces(struct dt_session *session);
+/* Detaches. Afterwards snapshots are refused with -ESHUTDOWN. */
+int dt_session_stop(struct dt_session *session);
+bool dt_session_is_tracing(const struct dt_session *session);
+/* Gives up every privilege (capability) that a running session does not need any more. */
+int dt_session_drop_privileges(struct dt_session *session);
+
+/* ---- what can be asked without tracing --------------------------------------------------------------------- */
+
+/* Writes the sites of a process: function, file, offset, instruction, why there, how it is attached. */
+int dt_sites_write(const struct dt_session_opts *opts, pid_t pid, FILE *out);
+/* Writes what this machine has and what it lacks. *ret_able: tracing is possible. */
+int dt_doctor_write(const struct dt_session_opts *opts, FILE *out, bool *ret_able);
+
+/* ---- snapshots --------------------------------------------------------------------------------------------- */
+
+void dt_snapshot_free(struct dt_snapshot *snapshot);
+
+enum dt_sort {
+	DT_SORT_LIVE,                   /* live bytes */
+	DT_SORT_COUNT,                  /* live blocks */
+	DT_SORT_ALLOCATED,              /* bytes ever allocated */
+	DT_SORT_ALLOCATIONS,            /* allocations ever made */
+	DT_SORT_PEAK,                   /* largest live bytes */
+	DT_SORT_COUNT_,
+};
+const char *dt_sort_name(enum dt_sort sort);
+/* -EINVAL: no such name. */
+int dt_sort_parse(const char *name, enum dt_sort *ret_sort);
+
+struct dt_report_opts {
+	size_t size;
+	size_t top;                     /* tracebacks shown per domain; 0: 10 */
+	enum dt_sort sort;
+	bool colour;
+	unsigned columns;               /* 0: 80 */
+};
+
+/* The report for people. */
+int dt_report_write(const struct dt_snapshot *snapshot, const struct dt_report_opts *opts, FILE *out);
+/* One line of JSON (user/snapshot/snapshot.schema.json), newline included. */
+int dt_snapshot_write_json(const struct dt_snapshot *snapshot, FILE *out);
+
+/*
+ * Files of snapshots. Without "%n" in the path: JSON Lines, appended, each line whole and fsynced or not there at all.
+ * With "%n" (the sequence number): one file a snapshot, renamed into place.
+ */
+struct dt_output;
+int dt_output_open(const char *path, const struct dt_log *log, struct dt_output **ret_output);
+int dt_output_write(struct dt_output *output, const struct dt_snapshot *snapshot);
+void dt_output_close(struct dt_output *output);
+
+/* ---- lists for manuals and help ---------------------------------------------------------------------------- */
+
+/* Name and sentence of the i-th feature that `without` knows; NULL after the last. */
+const char *dt_feature_name(size_t index, const char **ret_help);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * wire.h: everything that BPF programs and userspace share.
+ *
+ * Glossary (one meaning each, in code, manuals and messages):
+ *   site       a function of the target that is probed
+ *   source     who speaks of a block: libc's allocator, CPython's tracemalloc interface, …
+ *   domain     a family of memory with its own accounting, within a source (tracemalloc numbers them)
+ *   block      one allocation, known by (process, source, domain, address)
+ *   live       allocated and not yet freed
+ *   traceback  the frames that led to an event
+ *   trace      the books of one traceback in one domain of one process
+ *   generation the time between two clears; blocks of an earlier one are forgotten
+ *   half       one of two sets of counters; events write one while a snapshot reads the other
+ *   loss       something that is missing from the tables
+ *
+ * Rules: fixed-width fields, no implicit padding, sizes asserted; every struct says which map or record holds it.
+ * Includes nothing, so that BPF, userspace and host tests can bring their own integer types
+ * (__u8 … __s64 as <linux/types.h> names them).
+ */
+#ifndef DOMTRACE_WIRE_H
+#define DOMTRACE_WIRE_H
+
+#define DT_NONE 255                     /* "no such argument" in sites.def */
+#define DT_FRAMES_MAX 256               /* frames of one traceback that are kept at most */
+#define DT_FRAMES_WALKED_MAX 1024       /* frames that are walked to count them */
+#define DT_FRAME_LIMIT_DEFAULT 64       /* frames kept unless the user says otherwise */
+#define DT_DOMAIN_FILTER_MAX 32         /* domain numbers in one filter */
+#define DT_ALLOCATOR_CALLS_MAX 8        /* calls of free() from inside the allocator, per process */
+
+/* Who speaks of a block. The value is part of map keys (8 bits). */
+enum dt_source {
+	DT_SOURCE_LIBC,                 /* malloc and its family */
+	DT_SOURCE_TRACEMALLOC,          /* PyTraceMalloc_Track and _Untrack */
+	DT_SOURCE_COUNT,
+};
+
+enum dt_shape {
+	DT_SHAPE_ALLOC,
+	DT_SHAPE_OUT,
+	DT_SHAPE_REALLOC,
+	DT_SHAPE_FREE,
+	DT_SHAPE_TRACK,
+	DT_SHAPE_UNTRACK,
+	DT_SHAPE_COUNT,
+};
+
+/* The sites, numbered in the order of sites.def: the number is the BPF cookie of a probe. */
+enum dt_site {
+#define DT_SITE(symbol, source, shape, size, count, block, out) DT_SITE_##symbol,
+#include "sites.def"
+#undef DT_SITE
+	DT_SITE_COUNT,
+};
+
+enum dt_counter {
+#define DT_COUNTER(name, kind, help) DT_COUNTER_##name,
+#include "counters.def"
+#undef DT_COUNTER
+	DT_COUNTER_COUNT,
+};
+
+/* Why a traceback ends before the thread's outermost frame. Names in JSON: dt_truncation_name(). */
+enum dt_truncation {
+	DT_TRUNCATION_NONE,
+	DT_TRUNCATION_NO_FRAME_POINTER, /* the chain of frame pointers is broken: code built without them */
+	DT_TRUNCATION_UNREADABLE,       /* the stack or a Python structure could not be read */
+	DT_TRUNCATION_TOO_DEEP,         /* more frames than DT_FRAMES_WALKED_MAX */
+	DT_TRUNCATION_LOST,             /* the traceback itself was lost; a loss counter says why */
+	DT_TRUNCATION_COUNT,
+};
+
+/* ---- keys and values of the tables ------------------------------------------------------------------------ */
+
+/*
+ * Whose block: a process and a domain. `process` is the thread group id in the initial pid namespace in the low 24
+ * bits and enum dt_source in the high 8 (PID_MAX_LIMIT is 2^22 on 64-bit: include/linux/threads.h).
+ */
+struct dt_owner {
+	__u32 process;
+	__u32 domain;                   /* tracemalloc's domain number; 0 for libc */
+};
+
+#define DT_OWNER_SOURCE_SHIFT 24
+#define DT_OWNER_TGID_MASK ((1u << DT_OWNER_SOURCE_SHIFT) - 1)
+
+/* map `live`: one row a live block, 40 bytes */
+struct dt_block_key {
+	struct dt_owner owner;
+	__u64 address;
+};
+
+struct dt_block {
+	__u64 bytes;                    /* as the program asked for */
+	__u64 traceback;                /* of its allocation */
+	__u32 generation;
+	__u32 reserved;
+};
+
+/*
+ * map `traces`: the books of one traceback in one domain. Two tracebacks are reserved: TOTAL is the domain's own
+ * row, the sum of all its traces; LOST takes what could not be booked on its own traceback.
+ */
+#define DT_TRACEBACK_TOTAL 0ull
+#define DT_TRACEBACK_LOST 1ull
+#define DT_TRACEBACK_FIRST 2ull         /* smallest number that a real traceback may have */
+
+struct dt_trace_key {
+	struct dt_owner owner;
+	__u64 traceback;
+	__u32 generation;
+	__u32 reserved;
+};
+
+/* What events add up to; never decreases. */
+struct dt_tally {
+	__u64 allocations;
+	__u64 allocated_bytes;
+	__u64 frees;
+	__u64 freed_bytes;
+	__u64 peak_bytes;               /* largest live_bytes seen while this half was the active one */
+};
+
+/*
+ * Events add to half[epoch & 1]. A snapshot turns the epoch, waits until no program that saw the old one runs, and
+ * then reads a half that nobody writes: one moment, exactly, without holding the target.
+ */
+struct dt_trace {
+	struct dt_tally half[2];
+	__s64 live_bytes;               /* now; both halves; only for finding the peaks */
+};
+
+/* map `epoch`: one word, written by userspace, read once by each program */
+struct dt_epoch {
+	__u32 half;                     /* 0 or 1 */
+	__u32 generation;
+};
+
+/* ---- what userspace tells the programs -------------------------------------------------------------------- */
+
+/* Layout of CPython's structures in one process: byte offsets (FIELD-NOTES A2; sources beside the initialisers). */
+struct dt_python_layout {
+	__u16 thread_cframe;            /* PyThreadState → cframe */
+	__u16 cframe_current_frame;     /* _PyCFrame → current_frame */
+	__u16 thread_thread_id;         /* PyThreadState → thread_id (pthread_self) */
+	__u16 frame_code;               /* _PyInterpreterFrame → f_code */
+	__u16 frame_previous;
+	__u16 frame_instruction;        /* → prev_instr */
+	__u16 frame_owner;
+	__u16 code_first_line;          /* PyCodeObject → co_firstlineno */
+	__u16 code_filename;
+	__u16 code_name;                /* → co_qualname (co_name before 3.11) */
+	__u16 code_lines;               /* → co_linetable */
+	__u16 code_first_traceable;     /* → _co_firsttraceable */
+	__u16 code_bytecode;            /* → co_code_adaptive (an array, not a pointer) */
+	__u16 string_length;            /* PyUnicodeObject → length */
+	__u16 string_state;             /* → state */
+	__u16 string_ascii_data;        /* → characters of a compact ASCII string */
+	__u16 string_data;              /* → characters of any other compact string */
+	__u16 bytes_size;               /* PyBytesObject → ob_size */
+	__u16 bytes_data;               /* → ob_sval */
+	__u16 reserved[5];
+};
+
+/* map `processes`: one row a traced process, key tgid (__u32) */
+struct dt_process {
+	__u64 thread_current;           /* address of the word that holds the running PyThreadState; 0: no Python */
+	__u64 thread_key;               /* address of the Py_tss_t {int is_initialized; int key} of this thread's state */
+	__u32 tls_first_block;          /* struct pthread → specific_1stblock[0].data */
+	__u32 tls_blocks;               /* struct pthread → specific[0] */
+	struct dt_python_layout python;
+	__u64 allocator_calls[DT_ALLOCATOR_CALLS_MAX]; /* return addresses of calls to free() made by the allocator itself */
+};
+
+/* Constants of the programs (read-only data of the object, set before load) */
+struct dt_config {
+	__u64 hash_seed;                /* random: no target can choose tracebacks that collide */
+	__u32 frame_limit;              /* 1 … DT_FRAMES_MAX */
+	__u32 domain_count;             /* filled entries of `domains` */
+	__u32 domains_excluded;         /* 1: all domains but these; 0: only these (all where domain_count is 0) */
+	__u32 domains[DT_DOMAIN_FILTER_MAX];
+	__u32 reserved;
+};
+
+/* ---- records of the ring buffer `events` ------------------------------------------------------------------- */
+
+enum dt_event_type {
+	DT_EVENT_TRACEBACK,             /* struct dt_traceback_event */
+	DT_EVENT_CODE,                  /* struct dt_code_event */
+	DT_EVENT_MAPPINGS,              /* struct dt_event: the dynamic loader has mapped or unmapped something */
+};
+
+struct dt_event {
+	__u32 type;
+	__u32 tgid;
+};
+
+enum dt_frame_kind {
+	DT_FRAME_NATIVE,
+	DT_FRAME_PYTHON,
+};
+
+/* One frame. Native: `where` is the return address (call instruction + its length), `instruction` is 0. Python:
+ * `where` is the number of the code object, `instruction` the byte offset of the instruction in its bytecode. */
+struct dt_frame {
+	__u64 where;
+	__u32 instruction;
+	__u32 kind;
+};
+
+/* A traceback that was not seen before in this domain; only `frame_count` frames are sent. Most recent call first. */
+struct dt_traceback_event {
+	struct dt_event event;
+	__u64 traceback;
+	__u32 frame_count;
+	__u32 total_frames;             /* on the stack, kept or not */
+	__u32 truncation;               /* enum dt_truncation */
+	__u32 reserved;
+	struct dt_frame frames[DT_FRAMES_MAX];
+};
+
+#define DT_CODE_FILE_BYTES 2048
+#define DT_CODE_NAME_BYTES 1024
+#define DT_CODE_LINES_BYTES 4096
+
+/* A CPython str: `length` characters of `kind` bytes each (1: Latin-1, 2: UCS-2, 4: UCS-4). */
+struct dt_code_string {
+	__u32 length;
+	__u32 kind;
+};
+
+/*
+ * A code object that was not seen before, read while the target was inside it. Data that is longer than its field is
+ * cut off there; `lines_size` then says more than DT_CODE_LINES_BYTES and the rest is read from the process.
+ */
+struct dt_code_event {
+	struct dt_event event;
+	__u64 code;                     /* number, as in dt_frame.where */
+	__u64 lines_address;            /* of the first byte of the line table in the target */
+	__s32 first_line;
+	__u32 lines_size;
+	struct dt_code_string file_string;
+	struct dt_code_string name_string;
+	__u32 unreadable;               /* 1 if any part could not be read */
+	__u32 reserved;
+	__u8 file[DT_CODE_FILE_BYTES];
+	__u8 name[DT_CODE_NAME_BYTES];
+	__u8 lines[DT_CODE_LINES_BYTES];
+};
+
+/* map `codes`: code objects that were sent; value __u8 */
+struct dt_code_key {
+	__u64 code;
+	__u32 tgid;
+	__u32 reserved;
+};
+
+_Static_assert(sizeof(struct dt_block_key) == 16 && sizeof(struct dt_block) == 24, "live rows grew");
+_Static_assert(sizeof(struct dt_trace_key) == 24 && sizeof(struct dt_trace) == 88, "trace rows grew");
+_Static_assert(sizeof(struct dt_python_layout) == 48, "python layout has padding");
+_Static_assert(sizeof(struct dt_process) == 24 + 48 + 8 * DT_ALLOCATOR_CALLS_MAX, "process row has padding");
+_Static_assert(sizeof(struct dt_frame) == 16 && sizeof(struct dt_traceback_event) == 32 + 16 * DT_FRAMES_MAX, "traceback record");
+_Static_assert(sizeof(struct dt_code_event) == 56 + DT_CODE_FILE_BYTES + DT_CODE_NAME_BYTES + DT_CODE_LINES_BYTES, "code record");
+
+#endif

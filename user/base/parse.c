@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/parse.h"
+
+#include <errno.h>
+#include <stdbool.h>
+
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* Reads digits at *text and moves it behind them. */
+static int read_digits(const char **text, uint64_t *ret_value)
+{
+	uint64_t value = 0;
+
+	if (!is_digit(**text))
+		return -EINVAL;
+	for (; is_digit(**text); (*text)++)
+		if (__builtin_mul_overflow(value, 10, &value) || __builtin_add_overflow(value, (uint64_t)(**text - '0'), &value))
+			return -ERANGE;
+	*ret_value = value;
+	return 0;
+}
+
+int dt_parse_u64(const char *text, uint64_t minimum, uint64_t maximum, uint64_t *ret_value)
+{
+	uint64_t value;
+	int error = read_digits(&text, &value);
+
+	if (error)
+		return error;
+	if (*text)
+		return -EINVAL;
+	if (value < minimum || value > maximum)
+		return -ERANGE;
+	*ret_value = value;
+	return 0;
+}
+
+int dt_parse_seconds(const char *text, uint64_t *ret_ns)
+{
+	uint64_t seconds = 0, ns;
+	int error = *text == '.' ? 0 : read_digits(&text, &seconds);
+
+	if (error)
+		return error;
+	if (__builtin_mul_overflow(seconds, 1000000000u, &ns))
+		return -ERANGE;
+	if (*text == '.') {
+		uint64_t unit = 100000000;
+
+		if (!is_digit(*++text))
+			return -EINVAL;
+		for (; is_digit(*text) && unit; text++, unit /= 10)
+			ns += unit * (uint64_t)(*text - '0');
+	}
+	if (*text)
+		return -EINVAL;
+	if (!ns)
+		return -ERANGE;
+	*ret_ns = ns;
+	return 0;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Numbers from text: all of the text, in range, or -EINVAL / -ERANGE; nothing in between. */
+#ifndef DT_BASE_PARSE_H
+#define DT_BASE_PARSE_H
+
+#include <stdint.h>
+
+/* Decimal digits only: no sign, no space, no empty text. */
+int dt_parse_u64(const char *text, uint64_t minimum, uint64_t maximum, uint64_t *ret_value);
+/* "5", "0.25": seconds as decimal digits with at most nine behind the point, more than 0; into nanoseconds. */
+int dt_parse_seconds(const char *text, uint64_t *ret_ns);
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * snapshot: the tables of all traced processes at one moment, as plain data.
+ *
+ * Filled once by whoever has the data (a session, later a file), then only read. Rows refer to each other by index.
+ * Strings are bytes as the system gave them (paths and names need not be UTF-8), owned by the snapshot, and equal
+ * strings are stored once. Integers are exact.
+ */
+#ifndef DT_SNAPSHOT_SNAPSHOT_H
+#define DT_SNAPSHOT_SNAPSHOT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include <linux/types.h>
+
+#include <domtrace/wire.h>
+
+struct dt_snapshot_process {
+	pid_t pid, ppid;
+	uint64_t start_time_ns;         /* after boot */
+	const char *comm, *exe;
+	const char *const *command;     /* NULL-terminated argument vector */
+	const char *python;             /* "3.11.2"; NULL: no CPython that is understood */
+	bool exited;
+	uint64_t rss_bytes;             /* of an exited process: when last seen */
+};
+
+struct dt_snapshot_domain {
+	uint32_t process;               /* index */
+	enum dt_source source;
+	uint32_t id;                    /* tracemalloc's number; meaningless for other sources */
+	const char *name;
+	uint64_t live_blocks, live_bytes, peak_bytes;
+	uint64_t allocations, allocated_bytes, frees, freed_bytes;
+};
+
+struct dt_snapshot_trace {
+	uint32_t domain, traceback;     /* indexes */
+	uint64_t blocks, bytes;         /* live */
+	uint64_t allocations, allocated_bytes;
+	uint64_t peak_bytes;
+};
+
+struct dt_snapshot_traceback {
+	const uint32_t *frames;         /* indexes, oldest first */
+	uint32_t frame_count;
+	uint32_t total_frames;          /* on the stack, kept or not */
+	enum dt_truncation truncation;
+};
+
+struct dt_snapshot_frame {
+	enum dt_frame_kind kind;
+	const char *function;           /* NULL: unknown */
+	const char *file;               /* Python: always; native: NULL where unknown */
+	int line;                       /* 0: unknown */
+	int first_line;                 /* Python: of the code object */
+	const char *module;             /* native: path of the mapped file, "[vdso]", or NULL: no file */
+	const char *build_id;           /* native: lower-case hex, or NULL */
+	uint64_t address;               /* native: offset in the file of the call instruction; without a file, its address */
+	uint64_t function_offset;       /* native: bytes from the function's start to `address` */
+	bool inlined;
+};
+
+struct dt_snapshot {
+	uint64_t sequence;              /* 1, 2, 3 … in one run */
+	const char *label;
+	struct timespec time;           /* CLOCK_REALTIME */
+	uint64_t elapsed_ns;            /* since tracing started or was last cleared */
+	uint32_t traceback_limit;
+	uint64_t counters[DT_COUNTER_COUNT];
+	const char *kernel, *architecture;
+
+	struct dt_snapshot_process *processes;
+	struct dt_snapshot_domain *domains;
+	struct dt_snapshot_trace *traces;
+	struct dt_snapshot_traceback *tracebacks;
+	struct dt_snapshot_frame *frames;
+	uint32_t process_count, domain_count, trace_count, traceback_count, frame_count;
+
+	struct dt_snapshot_store *store; /* owns all of the above */
+};
+
+/* -ENOMEM. */
+int dt_snapshot_new(struct dt_snapshot **ret_snapshot);
+void dt_snapshot_free(struct dt_snapshot *snapshot);
+
+/* The string, owned by the snapshot; the same pointer for equal strings. NULL in, NULL out; NULL also for no memory. */
+const char *dt_snapshot_string(struct dt_snapshot *snapshot, const char *string);
+
+/* Each copies a row (its strings, its vectors) to the end of its table. -ENOMEM, -EOVERFLOW (2^32 rows). */
+int dt_snapshot_add_process(struct dt_snapshot *snapshot, const struct dt_snapshot_process *row, uint32_t *ret_index);
+int dt_snapshot_add_domain(struct dt_snapshot *snapshot, const struct dt_snapshot_domain *row, uint32_t *ret_index);
+int dt_snapshot_add_trace(struct dt_snapshot *snapshot, const struct dt_snapshot_trace *row, uint32_t *ret_index);
+/* Equal tracebacks and equal frames are stored once: *ret_index may be that of an earlier one. */
+int dt_snapshot_add_traceback(struct dt_snapshot *snapshot, const struct dt_snapshot_traceback *row, uint32_t *ret_index);
+int dt_snapshot_add_frame(struct dt_snapshot *snapshot, const struct dt_snapshot_frame *row, uint32_t *ret_index);
+
+/* True while no loss counter is above 0. */
+bool dt_snapshot_is_complete(const struct dt_snapshot *snapshot);
+/*
+ * Checks what must hold in every snapshot: indexes in range; in each domain live = allocations − frees, and the sums
+ * over its traces equal its own figures. 0, or -EBADMSG with *ret_reason a sentence owned by the snapshot.
+ */
+int dt_snapshot_check(struct dt_snapshot *snapshot, const char **ret_reason);
+
+/* Names in JSON and reports. */
+const char *dt_source_name(enum dt_source source);
+const char *dt_truncation_name(enum dt_truncation truncation);   /* NULL for NONE */
+const char *dt_counter_name(enum dt_counter counter);
+const char *dt_counter_help(enum dt_counter counter);
+bool dt_counter_is_loss(enum dt_counter counter);
+/* "libc", "numpy", "pandas", "tracemalloc:7": at most 32 bytes with the NUL. */
+#define DT_DOMAIN_NAME_SIZE 32
+void dt_domain_name_format(enum dt_source source, uint32_t id, char name[DT_DOMAIN_NAME_SIZE]);
+/* The reverse, also plain numbers (tracemalloc). -EINVAL: no such domain. */
+int dt_domain_name_parse(const char *name, enum dt_source *ret_source, uint32_t *ret_id);
+
+#endif

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* elf: one ELF file, read with libelf: build id, segments, symbols. 64-bit x86-64 only; hostile files give errors. */
+#ifndef DT_TARGET_ELF_H
+#define DT_TARGET_ELF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct dt_elf;
+
+struct dt_elf_symbol {
+	const char *name;               /* owned by the file */
+	uint64_t vaddr, size;
+	bool function, object, indirect /* STT_GNU_IFUNC */, global, dynamic;
+};
+
+/* Takes the descriptor over, also on failure. -ENOEXEC: not ELF, or not of this machine. -EBADMSG: damaged. */
+int dt_elf_open(int fd, struct dt_elf **ret_elf);
+void dt_elf_close(struct dt_elf *elf);
+
+/* Lower-case hex, owned by the file; NULL: it has none. */
+const char *dt_elf_build_id(const struct dt_elf *elf);
+/* Through PT_LOAD. -ENXIO: in no segment of the file. */
+int dt_elf_vaddr_to_offset(const struct dt_elf *elf, uint64_t vaddr, uint64_t *ret_offset);
+int dt_elf_offset_to_vaddr(const struct dt_elf *elf, uint64_t offset, uint64_t *ret_vaddr);
+/* A defined symbol of .dynsym, then of .symtab. -ENOENT. Of several versions the default one. */
+int dt_elf_find_symbol(const struct dt_elf *elf, const char *name, struct dt_elf_symbol *ret_symbol);
+/* All defined symbols of .dynsym, then of .symtab; stops when the callback returns non-zero and returns that. */
+typedef int (*dt_elf_symbol_fn)(void *context, const struct dt_elf_symbol *symbol);
+int dt_elf_each_symbol(const struct dt_elf *elf, dt_elf_symbol_fn fn, void *context);
+/* Up to `size` file bytes at a virtual address, in one segment: *ret_bytes points into the file, *ret_size says how many. */
+int dt_elf_bytes(const struct dt_elf *elf, uint64_t vaddr, size_t size, const uint8_t **ret_bytes, size_t *ret_size);
+/* The executable PT_LOAD segments, by index from 0; false after the last. */
+bool dt_elf_text(const struct dt_elf *elf, size_t index, uint64_t *ret_vaddr, const uint8_t **ret_bytes, size_t *ret_size);
+/* Path of PT_INTERP, owned by the file; NULL: statically linked or a library. */
+const char *dt_elf_interpreter(const struct dt_elf *elf);
+
+#endif

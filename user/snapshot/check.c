@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What must hold in every snapshot; whoever breaks it has a bug, and no table is better than a wrong one. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "snapshot/snapshot.h"
+
+/* What the traces of one domain add up to. */
+struct sums {
+	uint64_t blocks, bytes, allocations, allocated_bytes;
+	bool overflow;
+};
+
+static __attribute__((format(printf, 3, 4)))
+int broken(struct dt_snapshot *snapshot, const char **ret_reason, const char *format, ...)
+{
+	char line[512];
+	va_list arguments;
+	const char *reason;
+
+	va_start(arguments, format);
+	vsnprintf(line, sizeof(line), format, arguments);
+	va_end(arguments);
+	reason = dt_snapshot_string(snapshot, line);
+	*ret_reason = reason ? reason : "the snapshot contradicts itself, and there is no memory left to say how";
+	return -EBADMSG;
+}
+
+static int check_indexes(struct dt_snapshot *s, const char **ret_reason)
+{
+	for (uint32_t i = 0; i < s->domain_count; i++)
+		if (s->domains[i].process >= s->process_count)
+			return broken(s, ret_reason, "domain %u names process %u, but there are %u", i,
+				      s->domains[i].process, s->process_count);
+	for (uint32_t i = 0; i < s->trace_count; i++) {
+		const struct dt_snapshot_trace *trace = &s->traces[i];
+
+		if (trace->domain >= s->domain_count)
+			return broken(s, ret_reason, "trace %u names domain %u, but there are %u", i, trace->domain,
+				      s->domain_count);
+		if (trace->traceback >= s->traceback_count)
+			return broken(s, ret_reason, "trace %u names traceback %u, but there are %u", i,
+				      trace->traceback, s->traceback_count);
+	}
+	for (uint32_t i = 0; i < s->traceback_count; i++) {
+		const struct dt_snapshot_traceback *row = &s->tracebacks[i];
+
+		if (row->total_frames < row->frame_count)
+			return broken(s, ret_reason, "traceback %u keeps %u frames of %u", i, row->frame_count,
+				      row->total_frames);
+		for (uint32_t k = 0; k < row->frame_count; k++)
+			if (row->frames[k] >= s->frame_count)
+				return broken(s, ret_reason, "traceback %u names frame %u, but there are %u", i,
+					      row->frames[k], s->frame_count);
+	}
+	return 0;
+}
+
+static void add(uint64_t *sum, uint64_t value, bool *overflow)
+{
+	if (__builtin_add_overflow(*sum, value, sum))
+		*overflow = true;
+}
+
+/* True where live, so much having come and gone; without wrapping around. */
+static bool balances(uint64_t live, uint64_t come, uint64_t gone)
+{
+	return come >= gone && live == come - gone;
+}
+
+static int check_domain(struct dt_snapshot *s, uint32_t index, const struct sums *sums, const char **ret_reason)
+{
+	const struct dt_snapshot_domain *d = &s->domains[index];
+	const struct {
+		const char *what;
+		uint64_t own, sum;
+	} figures[] = {
+		{ "live blocks", d->live_blocks, sums->blocks },
+		{ "live bytes", d->live_bytes, sums->bytes },
+		{ "allocations", d->allocations, sums->allocations },
+		{ "allocated bytes", d->allocated_bytes, sums->allocated_bytes },
+	};
+
+	if (!balances(d->live_blocks, d->allocations, d->frees))
+		return broken(s, ret_reason, "domain %u (%s) has %" PRIu64 " live blocks after %" PRIu64 " allocations and %"
+			      PRIu64 " frees", index, d->name, d->live_blocks, d->allocations, d->frees);
+	if (!balances(d->live_bytes, d->allocated_bytes, d->freed_bytes))
+		return broken(s, ret_reason, "domain %u (%s) has %" PRIu64 " live bytes after %" PRIu64 " allocated and %"
+			      PRIu64 " freed", index, d->name, d->live_bytes, d->allocated_bytes, d->freed_bytes);
+	if (sums->overflow)
+		return broken(s, ret_reason, "the traces of domain %u (%s) add up to more than 64 bits", index, d->name);
+	for (size_t i = 0; i < DT_ARRAY_SIZE(figures); i++)
+		if (figures[i].own != figures[i].sum)
+			return broken(s, ret_reason, "domain %u (%s) has %" PRIu64 " %s, but its traces have %" PRIu64,
+				      index, d->name, figures[i].own, figures[i].what, figures[i].sum);
+	return 0;
+}
+
+int dt_snapshot_check(struct dt_snapshot *snapshot, const char **ret_reason)
+{
+	DT_FREE struct sums *sums = NULL;
+	int error = check_indexes(snapshot, ret_reason);
+
+	if (error)
+		return error;
+	sums = calloc(snapshot->domain_count + 1ul, sizeof(*sums));
+	if (!sums)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < snapshot->trace_count; i++) {
+		const struct dt_snapshot_trace *trace = &snapshot->traces[i];
+		struct sums *sum = &sums[trace->domain];
+
+		add(&sum->blocks, trace->blocks, &sum->overflow);
+		add(&sum->bytes, trace->bytes, &sum->overflow);
+		add(&sum->allocations, trace->allocations, &sum->overflow);
+		add(&sum->allocated_bytes, trace->allocated_bytes, &sum->overflow);
+	}
+	for (uint32_t i = 0; i < snapshot->domain_count && !error; i++)
+		error = check_domain(snapshot, i, &sums[i], ret_reason);
+	return error;
+}

@@ -73,7 +73,7 @@ enum dt_truncation {
 /* ---- keys and values of the tables ------------------------------------------------------------------------ */
 
 /*
- * Whose block: a process and a domain. `process` is the thread group id in the initial pid namespace in the low 24
+ * Whose block: a process and a domain. `process` is the thread group id (see dt_config) in the low 24
  * bits and enum dt_source in the high 8 (PID_MAX_LIMIT is 2^22 on 64-bit: include/linux/threads.h).
  */
 struct dt_owner {
@@ -130,11 +130,13 @@ struct dt_trace {
 	__s64 live_bytes;               /* now; both halves; only for finding the peaks */
 };
 
-/* map `epoch`: one word, written by userspace, read once by each program */
-struct dt_epoch {
-	__u32 half;                     /* 0 or 1 */
-	__u32 generation;
-};
+/*
+ * The epoch: one word, written by userspace, read once by each program. Lowest bit: the half that events write;
+ * high 32 bits: the generation.
+ */
+#define DT_EPOCH_HALF(epoch) ((__u32)(epoch) & 1)
+#define DT_EPOCH_GENERATION(epoch) ((__u32)((epoch) >> 32))
+#define DT_EPOCH(generation, half) ((__u64)(generation) << 32 | (half))
 
 /* ---- what userspace tells the programs -------------------------------------------------------------------- */
 
@@ -169,6 +171,8 @@ struct dt_process {
 	__u32 tls_first_block;          /* struct pthread → specific_1stblock[0].data */
 	__u32 tls_blocks;               /* struct pthread → specific[0] */
 	struct dt_python_layout python;
+	__u32 hold_signal;              /* sent to the main thread when the loader has mapped files; 0: none */
+	__u32 reserved;
 	__u64 allocator_calls[DT_ALLOCATOR_CALLS_MAX]; /* return addresses of calls to free() made by the allocator itself */
 };
 
@@ -180,6 +184,8 @@ struct dt_config {
 	__u32 domains_excluded;         /* 1: all domains but these; 0: only these (all where domain_count is 0) */
 	__u32 domains[DT_DOMAIN_FILTER_MAX];
 	__u32 reserved;
+	__u64 pid_namespace_device;     /* of the namespace whose pids the tables use; inode 0: the initial one */
+	__u64 pid_namespace_inode;
 };
 
 /* ---- records of the ring buffer `events` ------------------------------------------------------------------- */
@@ -258,7 +264,7 @@ struct dt_code_key {
 _Static_assert(sizeof(struct dt_block_key) == 16 && sizeof(struct dt_block) == 24, "live rows grew");
 _Static_assert(sizeof(struct dt_trace_key) == 24 && sizeof(struct dt_trace) == 88, "trace rows grew");
 _Static_assert(sizeof(struct dt_python_layout) == 48, "python layout has padding");
-_Static_assert(sizeof(struct dt_process) == 24 + 48 + 8 * DT_ALLOCATOR_CALLS_MAX, "process row has padding");
+_Static_assert(sizeof(struct dt_process) == 24 + 48 + 8 + 8 * DT_ALLOCATOR_CALLS_MAX, "process row has padding");
 _Static_assert(sizeof(struct dt_frame) == 16 && sizeof(struct dt_traceback_event) == 32 + 16 * DT_FRAMES_MAX, "traceback record");
 _Static_assert(sizeof(struct dt_code_event) == 56 + DT_CODE_FILE_BYTES + DT_CODE_NAME_BYTES + DT_CODE_LINES_BYTES, "code record");
 

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * arch_x86: where a call keeps its things (System V AMD64 ABI 1.0, section 3.2).
+ * At a site the stack pointer still is where the call left it, so it points at the return address; at a return it is one
+ * word above that.
+ */
+
+struct call_registers {
+	__u64 arguments[3];
+	__u64 stack;                    /* address of the word that holds the return address */
+};
+
+static __always_inline void arch_at_entry(const struct pt_regs *ctx, struct call_registers *registers)
+{
+	registers->arguments[0] = PT_REGS_PARM1(ctx);
+	registers->arguments[1] = PT_REGS_PARM2(ctx);
+	registers->arguments[2] = PT_REGS_PARM3(ctx);
+	registers->stack = PT_REGS_SP(ctx);
+}
+
+static __always_inline __u64 arch_argument(const struct call_registers *registers, __u8 position)
+{
+	return position == 0 ? registers->arguments[0] :
+	       position == 1 ? registers->arguments[1] : registers->arguments[2];
+}
+
+/* The slot that the return address was in before `ret` took it. */
+static __always_inline __u64 arch_return_slot(const struct pt_regs *ctx)
+{
+	return PT_REGS_SP(ctx) - sizeof(__u64);
+}
+
+static __always_inline __u64 arch_thread_pointer(void)
+{
+	return bpf_get_current_task_btf()->thread.fsbase;
+}

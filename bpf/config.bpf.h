@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* config: what userspace sets before load (constants to the verifier) and while running (the epoch). */
+
+const volatile struct dt_config config;
+
+/* DT_EPOCH(generation, half); each program reads it once, so that one event belongs to one moment. */
+volatile __u64 epoch;
+
+struct dt_site_row {
+	__u8 source, shape, size, count, block, out;
+};
+
+#define SITE_ROWS 16                    /* a power of two, so that a mask bounds an index */
+_Static_assert(DT_SITE_COUNT <= SITE_ROWS, "sites.def has outgrown SITE_ROWS");
+
+static const struct dt_site_row sites[SITE_ROWS] = {
+#define DT_SITE(symbol, source, shape, size, count, block, out) \
+	[DT_SITE_##symbol] = { DT_SOURCE_##source, DT_SHAPE_##shape, size, count, block, out },
+#include <domtrace/sites.def>
+#undef DT_SITE
+};
+
+/* The row of a site that may come from a cookie. The mask, hidden from the optimiser, is what the verifier believes. */
+static __always_inline const struct dt_site_row *site_row(__u64 site)
+{
+	site &= SITE_ROWS - 1;
+	asm volatile("" : "+r"(site));
+	return &sites[site & (SITE_ROWS - 1)];
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * inflight: pairs the entry of an allocator call with its return, per thread.
+ *
+ * A call is known by the stack slot of its return address, which its return sees again. Calls of the family that it
+ * makes itself lie deeper, or in the same slot when they are tail calls, and belong to it: one block, booked once, as
+ * the outermost call was asked for. An entry further up, or in the same slot without a tail call, means that the earlier
+ * call was left without returning. So no depth is counted, and nothing has to be repaired after a longjmp.
+ */
+
+#define PAGE_MASK 4095
+
+/* Does an entry whose return address lies at `stack` belong to the call that the thread is in? */
+static __always_inline bool call_holds(const struct dt_call *call, __u64 stack)
+{
+	__u64 return_address;
+
+	if (!call->stack || stack > call->stack)
+		return false;
+	if (stack < call->stack)
+		return true;
+	/*
+	 * In a tail call the slot holds the kernel's return trampoline, which lies at the start of a page
+	 * (kernel/events/uprobes.c: uprobe_get_trampoline_vaddr() is the start of the XOL area).
+	 */
+	return read_u64(stack, &return_address) && !(return_address & PAGE_MASK);
+}
+
+static __always_inline __u64 call_bytes(const struct dt_site_row *site, const struct call_registers *registers)
+{
+	__u64 size = arch_argument(registers, site->size), count, small, large;
+
+	if (site->count == DT_NONE)
+		return size;
+	count = arch_argument(registers, site->count);
+	/* With a product over 64 bits the call will be refused. (BPF has no 128-bit product to test it with.) */
+	small = size < count ? size : count;
+	large = size < count ? count : size;
+	if (small >> 32 || ((large >> 32) * small + ((large & 0xffffffff) * small >> 32)) >> 32)
+		return ~0ull;
+	return size * count;
+}
+
+/* The thread left a call without returning from it. What it was to replace lives on, as far as anyone knows. */
+static __always_inline void call_abandon(const struct account *account, struct dt_call *call)
+{
+	count_add(DT_COUNTER_calls_abandoned);
+	if (call->has_old)
+		account_put_back(account, call->block, &call->old);
+	call->stack = 0;
+}
+
+/* True: a call of its own has begun, its return is awaited. */
+static __always_inline bool call_enter(const struct account *account, struct dt_call *call, __u32 site_number,
+				       const struct call_registers *registers)
+{
+	const struct dt_site_row *site = site_row(site_number);
+
+	if (call->stack) {
+		if (call_holds(call, registers->stack))
+			return false;
+		call_abandon(account, call);
+	}
+	call->site = site_number;
+	call->bytes = call_bytes(site, registers);
+	call->block = site->shape == DT_SHAPE_OUT ? arch_argument(registers, site->out) :
+		      site->shape == DT_SHAPE_REALLOC ? arch_argument(registers, site->block) : 0;
+	/* Taken out now: once the allocator has it back, another thread may get its address before we see the return. */
+	call->has_old = site->shape == DT_SHAPE_REALLOC && call->block && account_take(account, call->block, &call->old);
+	call->stack = registers->stack;
+	return true;
+}
+
+/* True: the call that the thread is in returns now; it is closed. */
+static __always_inline bool call_exit(const struct account *account, struct dt_call *call, __u64 stack)
+{
+	if (!call->stack || stack < call->stack)
+		return false;           /* nested, or begun before tracing */
+	if (stack > call->stack) {
+		call_abandon(account, call);
+		return false;
+	}
+	call->stack = 0;
+	return true;
+}
+
+enum call_outcome {
+	CALL_FAILED,                    /* nothing has changed */
+	CALL_FREED,                     /* realloc to 0 bytes */
+	CALL_ALLOCATED,
+	CALL_UNREADABLE,                /* allocated, but where cannot be read */
+};
+
+/* What a call that returned `result` did; *address is the new block. */
+static __always_inline enum call_outcome call_outcome(const struct dt_call *call, __u64 result, __u64 *address)
+{
+	__u8 shape = site_row(call->site)->shape;
+
+	if (shape == DT_SHAPE_OUT) {
+		if ((__s32)result)      /* an int: the upper half of the register is not defined */
+			return CALL_FAILED;
+		return read_u64(call->block, address) ? CALL_ALLOCATED : CALL_UNREADABLE;
+	}
+	*address = result;
+	if (result)
+		return CALL_ALLOCATED;
+	return shape == DT_SHAPE_REALLOC && call->block && !call->bytes ? CALL_FREED : CALL_FAILED;
+}
+
+/* Books a call that has returned. The account's scratch holds its traceback if it allocated. */
+static __always_inline void call_book(const struct account *account, const struct dt_call *call, enum call_outcome outcome, __u64 address)
+{
+	bool replaces = call->has_old;
+
+	if (outcome == CALL_FAILED) {
+		count_add(DT_COUNTER_failed_allocations);
+		if (replaces)
+			account_put_back(account, call->block, &call->old);
+		return;
+	}
+	if (!replaces && call->block && site_row(call->site)->shape == DT_SHAPE_REALLOC)
+		count_add(DT_COUNTER_unmatched_frees);
+	if (outcome == CALL_ALLOCATED) {
+		if (account_add(account, address, call->bytes, replaces ? &call->old : NULL))
+			count_add(DT_COUNTER_missed_frees);
+		return;
+	}
+	if (replaces)
+		account_end(account, &call->old);
+	if (outcome == CALL_UNREADABLE)
+		count_add(DT_COUNTER_arguments_unreadable);
+}

@@ -1,0 +1,472 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* ELF files: this program and its libraries against what the dynamic loader and readelf say; then damaged ones. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "target/elf.h"
+
+static void close_elf(struct dt_elf **elf)
+{
+	dt_elf_close(*elf);
+}
+
+#define ELF_OWNED DT_CLEANUP(close_elf) struct dt_elf *
+
+static struct dt_elf *open_elf(const char *path)
+{
+	struct dt_elf *elf = NULL;
+
+	assert_int_equal(dt_elf_open(open(path, O_RDONLY | O_CLOEXEC), &elf), 0);
+	return elf;
+}
+
+/* ---- against the loader -------------------------------------------------------------------------------------- */
+
+struct loaded {
+	const char *name;               /* part of the path; "" is the program */
+	struct dl_phdr_info info;
+	char path[4096];
+};
+
+static int look_at(struct dl_phdr_info *info, size_t size, void *context)
+{
+	struct loaded *loaded = context;
+
+	(void)size;
+	if (*loaded->name ? !strstr(info->dlpi_name, loaded->name) : *info->dlpi_name)
+		return 0;
+	loaded->info = *info;
+	snprintf(loaded->path, sizeof(loaded->path), "%s", *info->dlpi_name ? info->dlpi_name : "/proc/self/exe");
+	return 1;
+}
+
+static struct loaded find_loaded(const char *name)
+{
+	struct loaded loaded = { .name = name };
+
+	assert_int_equal(dl_iterate_phdr(look_at, &loaded), 1);
+	return loaded;
+}
+
+static const char *const files[] = { "", "libc.so", "libcmocka", "libelf", "ld-linux" };
+
+static void expect_offset(const struct dt_elf *elf, uint64_t vaddr, uint64_t offset)
+{
+	uint64_t is;
+
+	assert_int_equal(dt_elf_vaddr_to_offset(elf, vaddr, &is), 0);
+	assert_int_equal(is, offset);
+	assert_int_equal(dt_elf_offset_to_vaddr(elf, offset, &is), 0);
+	assert_int_equal(is, vaddr);
+}
+
+static void check_segment(const struct dt_elf *elf, const ElfW(Phdr) *segment, uint64_t base, size_t *text)
+{
+	const uint8_t *bytes, *memory = (const uint8_t *)(uintptr_t)(base + segment->p_vaddr);
+	size_t size, file_size = segment->p_filesz;
+	uint64_t vaddr;
+
+	expect_offset(elf, segment->p_vaddr, segment->p_offset);
+	expect_offset(elf, segment->p_vaddr + file_size - 1, segment->p_offset + file_size - 1);
+	assert_int_equal(dt_elf_bytes(elf, segment->p_vaddr + 1, SIZE_MAX, &bytes, &size), 0);
+	assert_int_equal(size, file_size - 1);
+	assert_int_equal(dt_elf_bytes(elf, segment->p_vaddr + file_size - 1, 16, &bytes, &size), 0);
+	assert_int_equal(size, 1);
+	assert_int_equal(dt_elf_bytes(elf, segment->p_vaddr, 7, &bytes, &size), 0);
+	assert_int_equal(size, 7);
+	if (segment->p_memsz > file_size)
+		assert_int_equal(dt_elf_bytes(elf, segment->p_vaddr + file_size, 1, &bytes, &size), -ENXIO);
+	if (!(segment->p_flags & PF_X))
+		return;
+	/* Code is never relocated: what the loader mapped is the file. */
+	assert_true(dt_elf_text(elf, (*text)++, &vaddr, &bytes, &size));
+	assert_int_equal(vaddr, segment->p_vaddr);
+	assert_int_equal(size, file_size);
+	assert_memory_equal(bytes, memory, size);
+}
+
+static void test_segments_are_those_that_were_loaded(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < DT_ARRAY_SIZE(files); i++) {
+		struct loaded loaded = find_loaded(files[i]);
+		ELF_OWNED elf = open_elf(loaded.path);
+		const char *interpreter = NULL;
+		const uint8_t *bytes;
+		uint64_t value;
+		size_t text = 0, size;
+
+		for (int k = 0; k < loaded.info.dlpi_phnum; k++) {
+			const ElfW(Phdr) *segment = &loaded.info.dlpi_phdr[k];
+
+			if (segment->p_type == PT_LOAD)
+				check_segment(elf, segment, loaded.info.dlpi_addr, &text);
+			if (segment->p_type == PT_INTERP)
+				interpreter = (const char *)(uintptr_t)(loaded.info.dlpi_addr + segment->p_vaddr);
+		}
+		assert_true(text > 0);
+		assert_false(dt_elf_text(elf, text, &value, &bytes, &size));
+		assert_int_equal(!interpreter, !dt_elf_interpreter(elf));
+		if (interpreter)
+			assert_string_equal(dt_elf_interpreter(elf), interpreter);
+		assert_int_equal(dt_elf_vaddr_to_offset(elf, UINT64_MAX, &value), -ENXIO);
+		assert_int_equal(dt_elf_offset_to_vaddr(elf, UINT64_MAX, &value), -ENXIO);
+		assert_int_equal(dt_elf_bytes(elf, UINT64_MAX, 1, &bytes, &size), -ENXIO);
+	}
+}
+
+struct exported {
+	const struct dt_elf *elf;
+	void *handle;
+	uint64_t base;
+	size_t compared;
+};
+
+/* Every exported name must be found where dlsym finds it: both take the default version. */
+static int compare_exported(void *context, const struct dt_elf_symbol *symbol)
+{
+	struct exported *exported = context;
+	struct dt_elf_symbol found;
+	void *address = symbol->dynamic && symbol->global ? dlsym(exported->handle, symbol->name) : NULL;
+
+	if (!address)
+		return 0;
+	assert_int_equal(dt_elf_find_symbol(exported->elf, symbol->name, &found), 0);
+	/* The loader asks an indirect function which one it is, and so does dlsym. */
+	if (found.indirect)
+		return 0;
+	/* A few names of the loader stand in libc too (__libc_enable_secure …), and what is found depends on the order. */
+	if ((uintptr_t)address != exported->base + found.vaddr)
+		fail_msg("%s: dlsym says %p, the file 0x%zx", symbol->name, address, (size_t)(exported->base + found.vaddr));
+	exported->compared++;
+	return 0;
+}
+
+static void test_symbols_are_those_that_dlsym_finds(void **state)
+{
+	struct loaded loaded = find_loaded("libc.so");
+	ELF_OWNED elf = open_elf(loaded.path);
+	struct exported exported = { .elf = elf, .base = loaded.info.dlpi_addr };
+	struct dt_elf_symbol found = { 0 };
+
+	(void)state;
+	exported.handle = dlopen(loaded.path, RTLD_NOW | RTLD_NOLOAD);
+	assert_non_null(exported.handle);
+	assert_int_equal(dt_elf_each_symbol(elf, compare_exported, &exported), 0);
+	print_message("%zu names of libc compared\n", exported.compared);
+	assert_true(exported.compared > 2000);
+	/* In glibc since 2.26 only old programs can bind cfree: it has no default version, and is found all the same. */
+	if (dlvsym(exported.handle, "cfree", "GLIBC_2.2.5")) {
+		assert_int_equal(dt_elf_find_symbol(elf, "cfree", &found), 0);
+		assert_int_equal(found.vaddr + exported.base, (uintptr_t)dlvsym(exported.handle, "cfree", "GLIBC_2.2.5"));
+	}
+	assert_int_equal(dt_elf_find_symbol(elf, "memcpy", &found), 0);
+	assert_true(found.indirect && found.function && found.global && found.dynamic && !found.object);
+	assert_int_equal(dt_elf_find_symbol(elf, "environ", &found), 0);
+	assert_true(found.object && !found.function && !found.indirect);
+	assert_int_equal(dt_elf_find_symbol(elf, "no such symbol", &found), -ENOENT);
+	assert_int_equal(dt_elf_find_symbol(elf, "", &found), -ENOENT);
+	/* Imported, thread-local, a version's name. */
+	assert_int_equal(dt_elf_find_symbol(elf, "__tls_get_addr", &found), -ENOENT);
+	assert_int_equal(dt_elf_find_symbol(elf, "errno", &found), -ENOENT);
+	assert_int_equal(dt_elf_find_symbol(elf, "GLIBC_2.2.5", &found), -ENOENT);
+	dlclose(exported.handle);
+}
+
+static int stop_at_third(void *context, const struct dt_elf_symbol *symbol)
+{
+	(void)symbol;
+	return ++*(int *)context == 3 ? 42 : 0;
+}
+
+static void test_our_own_static_functions(void **state)
+{
+	struct loaded loaded = find_loaded("");
+	ELF_OWNED elf = open_elf(loaded.path);
+	struct dt_elf_symbol found;
+	int calls = 0;
+
+	(void)state;
+	assert_int_equal(dt_elf_find_symbol(elf, "stop_at_third", &found), 0);
+	assert_int_equal(found.vaddr + loaded.info.dlpi_addr, (uintptr_t)stop_at_third);
+	assert_true(found.function && !found.global && !found.dynamic && found.size > 0);
+	assert_int_equal(dt_elf_each_symbol(elf, stop_at_third, &calls), 42);
+	assert_int_equal(calls, 3);
+}
+
+/* ---- against readelf ----------------------------------------------------------------------------------------- */
+
+struct listing {
+	char *text;
+	size_t size;
+	FILE *file;
+};
+
+static int list_symbol(void *context, const struct dt_elf_symbol *symbol)
+{
+	struct listing *listing = context;
+
+	fprintf(listing->file, "%016zx %zu %s %s %s %s\n", (size_t)symbol->vaddr, (size_t)symbol->size,
+		symbol->indirect ? "IFUNC" : symbol->function ? "FUNC" : symbol->object ? "OBJECT" : "NOTYPE",
+		symbol->global ? "global" : "local", symbol->dynamic ? "dynamic" : "static", symbol->name);
+	return 0;
+}
+
+/* What a command prints, whole; NULL when it fails. */
+static char *run(const char *command)
+{
+	struct listing listing = { 0 };
+	FILE *pipe = popen(command, "r");
+	char buffer[4096];
+	size_t n;
+
+	assert_non_null(pipe);
+	listing.file = open_memstream(&listing.text, &listing.size);
+	while ((n = fread(buffer, 1, sizeof(buffer), pipe)))
+		fwrite(buffer, 1, n, listing.file);
+	fclose(listing.file);
+	if (pclose(pipe)) {
+		free(listing.text);
+		return NULL;
+	}
+	return listing.text;
+}
+
+/* One line of `readelf -sW` as list_symbol writes it, if it is a symbol with an address. */
+static void convert_line(char *line, const char **table, FILE *to)
+{
+	char vaddr[32], size[32], type[32], bind[32], section[32], name[1024], *version;
+
+	if (!strncmp(line, "Symbol table", 12))
+		*table = strstr(line, ".dynsym") ? "dynamic" : "static";
+	if (sscanf(line, " %*[0-9]: %31s %31s %31s %31s %*s %31s %1023s", vaddr, size, type, bind, section, name) != 6)
+		return;
+	if (!strcmp(section, "UND") || !strcmp(section, "ABS") || !strcmp(section, "COM"))
+		return;
+	if (strcmp(type, "NOTYPE") && strcmp(type, "OBJECT") && strcmp(type, "FUNC") && strcmp(type, "IFUNC"))
+		return;
+	/* readelf shows the version behind a name of .dynsym; in .symtab it belongs to the name. */
+	version = strchr(name, '@');
+	if (version && !strcmp(*table, "dynamic"))
+		*version = '\0';
+	fprintf(to, "%s %llu %s %s %s %s\n", vaddr, strtoull(size, NULL, 0), type,
+		strcmp(bind, "LOCAL") ? "global" : "local", *table, name);
+}
+
+static void compare_with_readelf(const char *path)
+{
+	struct listing is = { 0 }, expected = { 0 };
+	DT_FREE char *command = NULL, *text = NULL;
+	const char *table = "";
+	ELF_OWNED elf = open_elf(path);
+
+	assert_true(asprintf(&command, "LC_ALL=C readelf -sW '%s'", path) > 0);
+	text = run(command);
+	assert_non_null(text);
+	expected.file = open_memstream(&expected.text, &expected.size);
+	for (char *rest = text, *line; (line = strsep(&rest, "\n"));)
+		convert_line(line, &table, expected.file);
+	fclose(expected.file);
+	is.file = open_memstream(&is.text, &is.size);
+	assert_int_equal(dt_elf_each_symbol(elf, list_symbol, &is), 0);
+	fclose(is.file);
+	assert_true(is.size > 0);
+	assert_string_equal(is.text, expected.text);
+	free(is.text);
+	free(expected.text);
+}
+
+static void test_symbols_are_those_that_readelf_lists(void **state)
+{
+	char self[4096] = "";
+
+	(void)state;
+	if (system("readelf --version >/dev/null 2>&1")) {
+		print_message("skipped: no readelf here (package binutils)\n");
+		skip();
+	}
+	assert_true(readlink("/proc/self/exe", self, sizeof(self) - 1) > 0);
+	compare_with_readelf(self);
+	for (size_t i = 1; i < DT_ARRAY_SIZE(files); i++)
+		compare_with_readelf(find_loaded(files[i]).path);
+}
+
+static void test_build_ids_are_those_that_readelf_prints(void **state)
+{
+	(void)state;
+	if (system("readelf --version >/dev/null 2>&1")) {
+		print_message("skipped: no readelf here (package binutils)\n");
+		skip();
+	}
+	for (size_t i = 1; i < DT_ARRAY_SIZE(files); i++) {
+		struct loaded loaded = find_loaded(files[i]);
+		DT_FREE char *command = NULL, *expected = NULL;
+		ELF_OWNED elf = open_elf(loaded.path);
+
+		assert_true(asprintf(&command, "readelf -nW '%s' | sed -n 's/.*Build ID: //p' | tr -d '\\n'", loaded.path) > 0);
+		expected = run(command);
+		assert_non_null(expected);
+		assert_int_equal(strlen(expected), 40);
+		assert_string_equal(dt_elf_build_id(elf), expected);
+	}
+}
+
+/* ---- files that are none, or damaged ------------------------------------------------------------------------- */
+
+static int open_bytes(const void *bytes, size_t size, struct dt_elf **ret_elf)
+{
+	int fd = memfd_create("elf", MFD_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_int_equal(dt_file_write_all(fd, bytes, size), 0);
+	return dt_elf_open(fd, ret_elf);
+}
+
+static void test_other_files_are_refused(void **state)
+{
+	struct dt_elf *elf = (void *)0x1;
+	DT_FREE char *bytes = NULL;
+	size_t size;
+	int before = dup(0), after;
+
+	(void)state;
+	close(before);
+	assert_int_equal(dt_file_read("/proc/self/exe", &bytes, &size), 0);
+	assert_int_equal(open_bytes("", 0, &elf), -ENOEXEC);
+	assert_int_equal(open_bytes("#!/bin/sh\n", 10, &elf), -ENOEXEC);
+	assert_int_equal(open_bytes("\x7f" "EL", 3, &elf), -ENOEXEC);
+	assert_int_equal(dt_elf_open(open("/dev/null", O_RDONLY), &elf), -ENOEXEC);
+	assert_int_equal(dt_elf_open(open("/", O_RDONLY), &elf), -ENOEXEC);
+	for (size_t i = 4; i < 64; i++)
+		assert_int_equal(open_bytes(bytes, i, &elf), -EBADMSG);
+	bytes[EI_CLASS] = ELFCLASS32;
+	assert_int_equal(open_bytes(bytes, size, &elf), -ENOEXEC);
+	bytes[EI_CLASS] = ELFCLASS64;
+	((ElfW(Ehdr) *)bytes)->e_machine = EM_AARCH64;
+	assert_int_equal(open_bytes(bytes, size, &elf), -ENOEXEC);
+	((ElfW(Ehdr) *)bytes)->e_machine = EM_X86_64;
+	((ElfW(Ehdr) *)bytes)->e_type = ET_REL;
+	assert_int_equal(open_bytes(bytes, size, &elf), -ENOEXEC);
+	assert_ptr_equal(elf, (void *)0x1);
+	dt_elf_close(NULL);
+	/* Each descriptor was taken over and closed. */
+	after = dup(0);
+	assert_int_equal(after, before);
+	close(after);
+}
+
+static int touch_symbol(void *context, const struct dt_elf_symbol *symbol)
+{
+	*(size_t *)context += strlen(symbol->name);
+	return 0;
+}
+
+/* Uses everything of a file that could be opened: a read outside of it would crash here. */
+static size_t touch_all(const struct dt_elf *elf)
+{
+	struct dt_elf_symbol symbol;
+	const uint8_t *bytes;
+	uint64_t vaddr;
+	size_t sum = 0, size;
+
+	if (dt_elf_build_id(elf))
+		sum += strlen(dt_elf_build_id(elf));
+	if (dt_elf_interpreter(elf))
+		sum += strlen(dt_elf_interpreter(elf));
+	for (size_t i = 0; dt_elf_text(elf, i, &vaddr, &bytes, &size) && i < 100; i++)
+		for (size_t at = 0; at < size; at += 512)
+			sum += bytes[at];
+	if (!dt_elf_find_symbol(elf, "__cxa_finalize", &symbol))
+		sum++;
+	if (dt_elf_each_symbol(elf, touch_symbol, &sum))
+		sum++;
+	return sum;
+}
+
+static void test_no_beginning_of_a_file_is_taken_for_a_file(void **state)
+{
+	DT_FREE char *bytes = NULL;
+	size_t size;
+
+	(void)state;
+	assert_int_equal(dt_file_read("/bin/true", &bytes, &size), 0);
+	for (size_t length = size - 1; length >= 64; length -= length > 4096 ? 37 : 1) {
+		struct dt_elf *elf;
+
+		assert_int_equal(open_bytes(bytes, length, &elf), -EBADMSG);
+	}
+}
+
+static uint64_t next_random(uint64_t *seed)
+{
+	*seed ^= *seed << 13;
+	*seed ^= *seed >> 7;
+	return *seed ^= *seed << 17;
+}
+
+/* Damages headers, section headers and tables; whatever opens must be usable without a crash. */
+static void test_damaged_files_do_no_harm(void **state)
+{
+	static const uint64_t odd[] = { 0, 1, 0x7f, 0xff, 0xffff, 0x7fffffff, 0xffffffff, INT64_MAX, UINT64_MAX, 0x1000, 64 };
+	DT_FREE char *bytes = NULL, *copy = NULL;
+	uint64_t seed = 88172645463325252u;
+	size_t size, opened = 0;
+
+	(void)state;
+	assert_int_equal(dt_file_read("/bin/true", &bytes, &size), 0);
+	copy = malloc(size);
+	assert_non_null(copy);
+	for (int round = 0; round < 6000; round++) {
+		DT_CLEANUP(close_elf) struct dt_elf *elf = NULL;
+		size_t sections = ((ElfW(Ehdr) *)bytes)->e_shoff;
+
+		memcpy(copy, bytes, size);
+		for (uint64_t k = next_random(&seed) % 3 + 1; k; k--) {
+			size_t width = 1u << next_random(&seed) % 4, at;
+			uint64_t value = odd[next_random(&seed) % DT_ARRAY_SIZE(odd)];
+
+			switch (next_random(&seed) % 3) {
+			case 0: at = next_random(&seed) % 0x400; break;
+			case 1: at = sections + next_random(&seed) % (size - sections - 8); break;
+			default: at = next_random(&seed) % 0x2000; break;
+			}
+			memcpy(copy + at, &value, width);
+		}
+		if (!open_bytes(copy, size, &elf)) {
+			opened++;
+			touch_all(elf);
+		}
+	}
+	print_message("%zu of 6000 damaged files could be opened\n", opened);
+	assert_in_range(opened, 600, 5999);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_segments_are_those_that_were_loaded),
+		cmocka_unit_test(test_symbols_are_those_that_dlsym_finds),
+		cmocka_unit_test(test_our_own_static_functions),
+		cmocka_unit_test(test_symbols_are_those_that_readelf_lists),
+		cmocka_unit_test(test_build_ids_are_those_that_readelf_prints),
+		cmocka_unit_test(test_other_files_are_refused),
+		cmocka_unit_test(test_no_beginning_of_a_file_is_taken_for_a_file),
+		cmocka_unit_test(test_damaged_files_do_no_harm),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

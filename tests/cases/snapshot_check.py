@@ -1,0 +1,218 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Checks snapshots written by domtrace: against the schema, and against what FORMAT.md says always holds.
+
+    snapshot_check.py FILE...           JSON Lines: one run after another, each with sequence numbers from 1 on
+    snapshot_check.py --run FILE...     the files together are one run, in this order (written with %n)
+
+As a module: check_snapshot(document), check_run(documents), load(path); each problem is a sentence in a list.
+"""
+
+import functools
+import json
+import pathlib
+import re
+import sys
+
+import jsonschema
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+SCHEMA = TOP / "user" / "snapshot" / "snapshot.schema.json"
+COUNTERS = TOP / "include" / "domtrace" / "counters.def"
+
+
+@functools.lru_cache(maxsize=None)
+def validator():
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+@functools.lru_cache(maxsize=None)
+def counter_names():
+    """The names of counters.def: {"LOSS": [...], "COUNT": [...]}."""
+    names = {"LOSS": [], "COUNT": []}
+    for name, kind in re.findall(r"^DT_COUNTER\((\w+), (\w+),", COUNTERS.read_text(encoding="utf-8"), re.M):
+        names[kind].append(name)
+    if not names["LOSS"] or not names["COUNT"]:
+        raise RuntimeError(f"{COUNTERS}: no counters found; has its form changed?")
+    return names
+
+
+def unique_keys(pairs):
+    """json keeps the last of two equal keys and says nothing; no reader could tell which one was meant."""
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"key {next(n for n in names if names.count(n) > 1)!r} twice in one object")
+    return document
+
+
+def not_json(word):
+    raise ValueError(f"{word} is not JSON")
+
+
+def check_schema(document):
+    problems = []
+    for error in validator().iter_errors(document):
+        where = "/".join(str(step) for step in error.absolute_path) or "document"
+        problems.append(f"{where}: {error.message[:300]}")
+    return problems
+
+
+def check_counters(document):
+    problems = []
+    for field, kind in (("losses", "LOSS"), ("counters", "COUNT")):
+        missing = [name for name in counter_names()[kind] if name not in document[field]]
+        if missing:
+            problems.append(f"{field}: without {', '.join(missing)}")
+    if document["complete"] != (not any(document["losses"].values())):
+        problems.append(f"complete is {document['complete']}, losses are {document['losses']}")
+    return problems
+
+
+def check_indexes(document):
+    problems = []
+
+    def check(where, index, table):
+        if index >= len(document[table]):
+            problems.append(f"{where} is {index}, but there are {len(document[table])} {table}")
+
+    for i, domain in enumerate(document["domains"]):
+        check(f"domains/{i}/process", domain["process"], "processes")
+    for i, trace in enumerate(document["traces"]):
+        check(f"traces/{i}/domain", trace["domain"], "domains")
+        check(f"traces/{i}/traceback", trace["traceback"], "tracebacks")
+    for i, traceback in enumerate(document["tracebacks"]):
+        for k, index in enumerate(traceback["frames"]):
+            check(f"tracebacks/{i}/frames/{k}", index, "frames")
+        kept = len(traceback["frames"])
+        if traceback["total_frames"] < kept:
+            problems.append(f"tracebacks/{i} keeps {kept} frames of {traceback['total_frames']}")
+        if kept > document["traceback_limit"]:
+            problems.append(f"tracebacks/{i} has {kept} frames, the limit is {document['traceback_limit']}")
+    return problems
+
+
+def check_unique(document):
+    """One row per process; per process and domain; per domain and traceback; each traceback and frame once."""
+    keys = {
+        "processes": lambda row: (row["pid"], row["start_time_ns"]),
+        "domains": lambda row: (row["process"], row["source"], row["id"], row["name"]),
+        "traces": lambda row: (row["domain"], row["traceback"]),
+        "tracebacks": lambda row: (tuple(row["frames"]), row["total_frames"], row["truncated"]),
+    }
+    problems = []
+    for table, key in keys.items():
+        seen = {}
+        for i, row in enumerate(document[table]):
+            first = seen.setdefault(key(row), i)
+            if first != i:
+                problems.append(f"{table}/{first} and {table}/{i} are the same")
+    return problems
+
+
+def check_sums(document):
+    """live = allocations - frees in every domain, and the traces of a domain add up to it."""
+    problems = []
+    figures = {"blocks": "live_blocks", "bytes": "live_bytes", "allocations": "allocations",
+               "allocated_bytes": "allocated_bytes"}
+    sums = [dict.fromkeys(figures, 0) for _ in document["domains"]]
+    for trace in document["traces"]:
+        for figure in figures:
+            sums[trace["domain"]][figure] += trace[figure]
+    for i, domain in enumerate(document["domains"]):
+        where = f"domains/{i} ({domain['name']})"
+        for live, come, gone in (("live_blocks", "allocations", "frees"), ("live_bytes", "allocated_bytes", "freed_bytes")):
+            if domain[live] != domain[come] - domain[gone]:
+                problems.append(f"{where}: {live} {domain[live]} is not {come} {domain[come]} - {gone} {domain[gone]}")
+        for figure, field in figures.items():
+            if sums[i][figure] != domain[field]:
+                problems.append(f"{where}: {field} is {domain[field]}, its traces have {sums[i][figure]}")
+        if domain["peak_bytes"] < domain["live_bytes"] and not document["losses"]["peaks_contended"]:
+            problems.append(f"{where}: peak_bytes {domain['peak_bytes']} is below live_bytes {domain['live_bytes']}")
+    return problems
+
+
+def check_snapshot(document):
+    """All problems of one snapshot, as sentences; none: it is right."""
+    problems = check_schema(document)
+    if problems:
+        return problems
+    problems = check_counters(document) + check_indexes(document) + check_unique(document)
+    # Sums over indexes that lead nowhere mean nothing.
+    return problems or check_sums(document)
+
+
+def check_run(documents):
+    """All problems of the snapshots of one run, in the order in which they were written."""
+    problems = []
+    for i, document in enumerate(documents, 1):
+        found = check_snapshot(document)
+        problems += [f"snapshot {i}: {problem}" for problem in found]
+        if not found and document["sequence"] != i:
+            problems.append(f"snapshot {i}: sequence is {document['sequence']}")
+    return problems
+
+
+def load(path):
+    """The snapshots of a file. ValueError: a line that is not whole, not UTF-8 or not JSON."""
+    data = pathlib.Path(path).read_bytes()
+    if not data:
+        raise ValueError(f"{path}: empty")
+    if not data.endswith(b"\n"):
+        raise ValueError(f"{path}: the last line has no end")
+    documents = []
+    for i, line in enumerate(data[:-1].split(b"\n"), 1):
+        try:
+            documents.append(json.loads(line.decode("utf-8"), object_pairs_hook=unique_keys, parse_constant=not_json))
+        except ValueError as error:
+            raise ValueError(f"{path}:{i}: {error}") from error
+    return documents
+
+
+def split_runs(documents):
+    """A file is appended to: each sequence number 1 begins another run."""
+    runs = []
+    for document in documents:
+        if not runs or (isinstance(document, dict) and document.get("sequence") == 1):
+            runs.append([])
+        runs[-1].append(document)
+    return runs
+
+
+def check_files(paths, one_run):
+    """(problems, number of snapshots)"""
+    runs, problems, count = [], [], 0
+    for path in paths:
+        try:
+            documents = load(path)
+        except (OSError, ValueError) as error:
+            problems.append(str(error))
+            continue
+        count += len(documents)
+        if one_run and runs:
+            runs[0][1].extend(documents)
+        else:
+            runs += [(path, run) for run in ([documents] if one_run else split_runs(documents))]
+    for path, run in runs:
+        problems += [f"{path}: {problem}" for problem in check_run(run)]
+    return problems, count
+
+
+def main(arguments):
+    one_run = arguments[:1] == ["--run"]
+    paths = arguments[1:] if one_run else arguments
+    if not paths or paths[0].startswith("-"):
+        print(__doc__, file=sys.stderr)
+        return 2
+    problems, count = check_files(paths, one_run)
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if not problems:
+        print(f"{count} snapshots in {len(paths)} files: all right")
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A snapshot of a Python program and a server, with something of everything, for the tests of all exporters. */
+#ifndef DT_TESTS_SNAPSHOT_SAMPLE_H
+#define DT_TESTS_SNAPSHOT_SAMPLE_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "snapshot/snapshot.h"
+
+#define SAMPLE_ADD(what, ...) ({ \
+	uint32_t sample_index; \
+	struct dt_snapshot_##what sample_row = { __VA_ARGS__ }; \
+	assert_int_equal(dt_snapshot_add_##what(sample, &sample_row, &sample_index), 0); \
+	sample_index; \
+})
+
+/* A file of tests/data. The build names sources by whole paths. */
+static inline char *sample_data_path(const char *name)
+{
+	const char *file = __FILE__, *slash = strrchr(file, '/');
+	char *path = NULL;
+
+	assert_true(asprintf(&path, "%.*s/../data/%s", (int)(slash - file), file, name) > 0);
+	return path;
+}
+
+static inline char *sample_data(const char *name)
+{
+	DT_FREE char *path = sample_data_path(name);
+	char *data = NULL;
+
+	assert_int_equal(dt_file_read(path, &data, NULL), 0);
+	return data;
+}
+
+static inline void sample_head(struct dt_snapshot *sample)
+{
+	sample->sequence = 3;
+	sample->label = dt_snapshot_string(sample, "interval");
+	sample->time = (struct timespec){ .tv_sec = 1769860800, .tv_nsec = 123456789 };
+	sample->elapsed_ns = 5000000000;
+	sample->traceback_limit = 3;
+	sample->kernel = dt_snapshot_string(sample, "6.12.0");
+	sample->architecture = dt_snapshot_string(sample, "x86_64");
+	sample->counters[DT_COUNTER_unmatched_frees] = 12;
+	sample->counters[DT_COUNTER_truncated_tracebacks] = 2;
+}
+
+static inline void sample_python(struct dt_snapshot *sample, const char *file)
+{
+	const char *command[] = { "python3", "app.py", NULL };
+	uint32_t process = SAMPLE_ADD(process, .pid = 4242, .ppid = 1, .start_time_ns = 123, .comm = "python3",
+				      .exe = "/usr/bin/python3.11", .command = command, .python = "3.11.2", .rss_bytes = 126418944);
+	uint32_t numpy = SAMPLE_ADD(domain, .process = process, .source = DT_SOURCE_TRACEMALLOC, .id = 389047, .name = "numpy",
+				    .live_blocks = 14, .live_bytes = 14900224, .peak_bytes = 31457280, .allocations = 100,
+				    .allocated_bytes = 99999999, .frees = 86, .freed_bytes = 85099775);
+	uint32_t libc = SAMPLE_ADD(domain, .process = process, .source = DT_SOURCE_LIBC, .name = "libc", .live_blocks = 3,
+				   .live_bytes = 12288, .peak_bytes = 65536, .allocations = 1000003, .allocated_bytes = 40012288,
+				   .frees = 1000000, .freed_bytes = 40000000);
+	uint32_t main = SAMPLE_ADD(frame, .kind = DT_FRAME_PYTHON, .file = file, .line = 5, .function = "<module>", .first_line = 1);
+	uint32_t load = SAMPLE_ADD(frame, .kind = DT_FRAME_PYTHON, .file = file, .line = 2, .function = "load", .first_line = 1);
+	uint32_t gone = SAMPLE_ADD(frame, .kind = DT_FRAME_PYTHON, .file = "/nonexistent/lib.py", .line = 9, .function = "C.f",
+				   .first_line = 7);
+	uint32_t start = SAMPLE_ADD(frame, .kind = DT_FRAME_NATIVE, .module = "/lib/x86_64-linux-gnu/libc.so.6",
+				    .build_id = "c047672cae7964324658491e7dee26748ae5d2f8", .address = 155209,
+				    .function = "__libc_start_main", .function_offset = 137);
+	uint32_t jit = SAMPLE_ADD(frame, .kind = DT_FRAME_NATIVE, .address = 0xffffffffff600000);
+	uint32_t deep = SAMPLE_ADD(traceback, .frames = (uint32_t[]){ main, load, gone }, .frame_count = 3, .total_frames = 8);
+	uint32_t flat = SAMPLE_ADD(traceback, .frames = (uint32_t[]){ main }, .frame_count = 1, .total_frames = 1);
+	uint32_t native = SAMPLE_ADD(traceback, .frames = (uint32_t[]){ start, jit }, .frame_count = 2, .total_frames = 2,
+				     .truncation = DT_TRUNCATION_NO_FRAME_POINTER);
+
+	SAMPLE_ADD(trace, .domain = numpy, .traceback = flat, .blocks = 12, .bytes = 1200000, .allocations = 98,
+		   .allocated_bytes = 86299775, .peak_bytes = 2400000);
+	SAMPLE_ADD(trace, .domain = numpy, .traceback = deep, .blocks = 2, .bytes = 13700224, .allocations = 2,
+		   .allocated_bytes = 13700224, .peak_bytes = 13700224);
+	SAMPLE_ADD(trace, .domain = libc, .traceback = native, .blocks = 3, .bytes = 12288, .allocations = 1000003,
+		   .allocated_bytes = 40012288, .peak_bytes = 65536);
+}
+
+/* A process whose names are not what anyone hopes for, and a domain that was used up. */
+static inline void sample_server(struct dt_snapshot *sample)
+{
+	const char *command[] = { "\x1b[31mredis\xff", "\xed\xa0\x80", "\xe2\x82", NULL };
+	uint32_t process = SAMPLE_ADD(process, .pid = 4194304, .ppid = 4242, .start_time_ns = UINT64_MAX, .comm = "\x1b[31m\xc2\x9bré\xff",
+				      .command = command, .exited = true, .rss_bytes = 5);
+	uint32_t libc = SAMPLE_ADD(domain, .process = process, .source = DT_SOURCE_LIBC, .name = "libc", .peak_bytes = UINT64_MAX,
+				   .allocations = UINT64_MAX, .frees = UINT64_MAX, .allocated_bytes = UINT64_MAX,
+				   .freed_bytes = UINT64_MAX);
+	uint32_t lost = SAMPLE_ADD(traceback, .truncation = DT_TRUNCATION_LOST);
+
+	SAMPLE_ADD(trace, .domain = libc, .traceback = lost, .allocations = UINT64_MAX, .allocated_bytes = UINT64_MAX);
+}
+
+/* `file`: where the Python program is. */
+static inline struct dt_snapshot *new_sample(const char *file)
+{
+	struct dt_snapshot *sample = NULL;
+	const char *reason = NULL;
+
+	assert_int_equal(dt_snapshot_new(&sample), 0);
+	sample_head(sample);
+	sample_python(sample, file);
+	sample_server(sample);
+	assert_int_equal(dt_snapshot_check(sample, &reason), 0);
+	return sample;
+}
+
+#endif

@@ -41,10 +41,10 @@ static void assert_equal_trees(yajl_val a, yajl_val b, const char *where)
 
 	if (a->type != b->type)
 		fail_msg("%s: types %d and %d", where, (int)a->type, (int)b->type);
-	if (YAJL_IS_STRING(a) && strcmp(YAJL_GET_STRING(a), YAJL_GET_STRING(b)))
-		fail_msg("%s: \"%s\" and \"%s\"", where, YAJL_GET_STRING(a), YAJL_GET_STRING(b));
-	if (YAJL_IS_NUMBER(a) && strcmp(YAJL_GET_NUMBER(a), YAJL_GET_NUMBER(b)))
-		fail_msg("%s: %s and %s", where, YAJL_GET_NUMBER(a), YAJL_GET_NUMBER(b));
+	if (YAJL_IS_STRING(a) && strcmp(a->u.string, b->u.string))
+		fail_msg("%s: \"%s\" and \"%s\"", where, a->u.string, b->u.string);
+	if (YAJL_IS_NUMBER(a) && strcmp(a->u.number.r, b->u.number.r))
+		fail_msg("%s: %s and %s", where, a->u.number.r, b->u.number.r);
 	if (YAJL_IS_OBJECT(a)) {
 		for (size_t i = 0; i < a->u.object.len && i < b->u.object.len; i++) {
 			snprintf(at, sizeof(at), "%s.%s", where, a->u.object.keys[i]);

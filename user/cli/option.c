@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "cli/option.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/parse.h"
+
+#define TRACE (1u << DT_COMMAND_TRACE)
+#define SITES (1u << DT_COMMAND_SITES)
+#define DOCTOR (1u << DT_COMMAND_DOCTOR)
+#define EVERY (TRACE | SITES | DOCTOR)
+
+static void *member(struct dt_options *options, const struct dt_option *option)
+{
+	return (char *)options + option->offset;
+}
+
+static int set_true(struct dt_options *options, const struct dt_option *option, const char *text)
+{
+	(void)text;
+	*(bool *)member(options, option) = true;
+	return 0;
+}
+
+static int set_quiet(struct dt_options *options, const struct dt_option *option, const char *text)
+{
+	(void)option, (void)text;
+	options->verbosity = DT_LOG_ERROR;
+	return 0;
+}
+
+static int set_verbose(struct dt_options *options, const struct dt_option *option, const char *text)
+{
+	(void)option, (void)text;
+	options->verbosity = options->verbosity < DT_LOG_DEBUG ? DT_LOG_DEBUG : DT_LOG_TRACE;
+	return 0;
+}
+
+static int set_number(struct dt_options *options, const struct dt_option *option, const char *text)
+{
+	return dt_parse_u64(text, option->minimum, option->maximum, member(options, option));
+}
+
+static int set_seconds(struct dt_options *options, const struct dt_option *option, const char *text)
+{
+	return dt_parse_seconds(text, member(options, option));
+}
+
+static int set_text(struct dt_options *options, const struct dt_option *option, const char *text)
+{
+	*(const char **)member(options, option) = text;
+	return *text ? 0 : -EINVAL;
+}
+
+static int set_sort(struct dt_options *options, const struct dt_option *option, const char *text)
+{
+	return dt_sort_parse(text, member(options, option));
+}
+
+/* Appends to a NULL-terminated list. */
+static int set_list(struct dt_options *options, const struct dt_option *option, const char *text)
+{
+	const char ***list = member(options, option), **grown;
+	size_t count = 0;
+
+	if (!*text)
+		return -EINVAL;
+	while (*list && (*list)[count])
+		count++;
+	grown = realloc(*list, (count + 2) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	grown[count] = text;
+	grown[count + 1] = NULL;
+	*list = grown;
+	return 0;
+}
+
+static int set_feature(struct dt_options *options, const struct dt_option *option, const char *text)
+{
+	const char *name, *help;
+
+	for (size_t i = 0; (name = dt_feature_name(i, &help)); i++)
+		if (!strcmp(name, text))
+			return set_list(options, option, text);
+	return -EINVAL;
+}
+
+static int add_pid(struct dt_options *options, pid_t pid)
+{
+	pid_t *grown;
+
+	for (size_t i = 0; i < options->pid_count; i++)
+		if (options->pids[i] == pid)
+			return 0;
+	grown = realloc(options->pids, (options->pid_count + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	grown[options->pid_count++] = pid;
+	options->pids = grown;
+	return 0;
+}
+
+static int set_pids(struct dt_options *options, const struct dt_option *option, const char *text)
+{
+	for (;;) {
+		size_t size = strcspn(text, ",");
+		char word[16] = "";
+		uint64_t pid;
+		int error;
+
+		if (size >= sizeof(word))
+			return -ERANGE;
+		memcpy(word, text, size);
+		error = dt_parse_u64(word, option->minimum, option->maximum, &pid);
+		if (!error)
+			error = add_pid(options, (pid_t)pid);
+		if (error || !text[size])
+			return error;
+		text += size + 1;
+	}
+}
+
+#define AT(name) offsetof(struct dt_options, name)
+
+const struct dt_option dt_option_table[DT_OPTION_COUNT + 1] = {
+	{ 'p', "pid", "PID[,PID...]", TRACE | SITES, set_pids, 0, 1, INT_MAX, "a list of process numbers",
+	  "these running processes; repeatable" },
+	{ 'd', "domain", "NAME", TRACE, set_list, AT(domains), 0, 0, "the name of a domain",
+	  "only this domain: libc, numpy, pandas or a number of tracemalloc's; '!NAME' leaves one out; repeatable" },
+	{ 'i', "interval", "SECONDS", TRACE, set_seconds, AT(interval_ns), 0, 0, "a number of seconds above 0",
+	  "a snapshot every so often, e.g. 0.5" },
+	{ 'c', "count", "N", TRACE, set_number, AT(count), 1, UINT64_MAX, NULL,
+	  "stop after N snapshots of -i" },
+	{ 't', "duration", "SECONDS", TRACE, set_seconds, AT(duration_ns), 0, 0, "a number of seconds above 0",
+	  "stop after so long" },
+	{ 'o', "output", "FILE", TRACE, set_text, AT(output), 0, 0, "the name of a file",
+	  "append every snapshot to FILE, as a line of JSON; with %n in its name: one file a snapshot" },
+	{ 0, "top", "N", TRACE, set_number, AT(top), 1, UINT32_MAX, NULL,
+	  "tracebacks shown per domain (10)" },
+	{ 0, "sort", "ORDER", TRACE, set_sort, AT(sort), 0, 0, "live, count, allocated, allocations or peak",
+	  "which come first: live (bytes, the default), count (live blocks), allocated (bytes ever), allocations or peak" },
+	{ 'l', "limit", "N", TRACE, set_number, AT(frame_limit), 1, 256, NULL,
+	  "frames kept per traceback, up to 256 (64)" },
+	{ 0, "live-blocks", "N", TRACE, set_number, AT(live_blocks_max), 1, 1u << 31, NULL,
+	  "live blocks that there is room for (4194304)" },
+	{ 0, "without", "FEATURE", EVERY, set_feature, AT(without), 0, 0, "a feature; 'domtrace --help' lists them",
+	  "do without a feature of the kernel, listed below; repeatable" },
+	{ 'q', "quiet", NULL, EVERY, set_quiet, 0, 0, 0, NULL,
+	  "of the messages on standard error only errors" },
+	{ 'v', "verbose", NULL, EVERY, set_verbose, 0, 0, 0, NULL,
+	  "also what helps to find a fault; -vv: also what libbpf says" },
+	{ 'h', "help", NULL, EVERY, set_true, AT(help), 0, 0, NULL,
+	  "this text" },
+	{ 'V', "version", NULL, EVERY, set_true, AT(version), 0, 0, NULL,
+	  "the version" },
+};
+
+const char *const dt_command_names[DT_COMMAND_COUNT_] = {
+	[DT_COMMAND_SITES] = "sites",
+	[DT_COMMAND_DOCTOR] = "doctor",
+};

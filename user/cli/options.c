@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "cli/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "cli/option.h"
+
+#define LONG_ONLY 256                   /* getopt's value for option i is LONG_ONLY + i, beyond all letters */
+
+/* The table as getopt wants it. */
+struct grammar {
+	struct option options[DT_OPTION_COUNT + 1];
+	char letters[2 + 2 * DT_OPTION_COUNT + 1];
+};
+
+static struct grammar make_grammar(void)
+{
+	/* "+": the first word that is no option ends the options. ":": getopt prints nothing itself. */
+	struct grammar grammar = { .letters = "+:" };
+	char *end = grammar.letters + 2;
+
+	for (int i = 0; dt_option_table[i].name; i++) {
+		const struct dt_option *option = &dt_option_table[i];
+		int argument = option->argument ? required_argument : no_argument;
+
+		grammar.options[i] = (struct option){ option->name, argument, NULL, LONG_ONLY + i };
+		if (option->letter)
+			*end++ = option->letter;
+		if (option->letter && option->argument)
+			*end++ = ':';
+	}
+	return grammar;
+}
+
+static const struct dt_option *find_option(int value)
+{
+	for (int i = 0; dt_option_table[i].name; i++)
+		if (value == LONG_ONLY + i || (value && value == dt_option_table[i].letter))
+			return &dt_option_table[i];
+	return NULL;
+}
+
+/* What getopt could not take; `word` is the one it stopped at. */
+static int refuse_option(const struct dt_log *log, int value, const char *word)
+{
+	const struct dt_option *option = find_option(optopt);
+
+	if (value == ':')
+		return dt_log_error(log, -EINVAL, "--%s needs a value: %s", option->name, option->argument);
+	if (option)
+		return dt_log_error(log, -EINVAL, "--%s takes no value", option->name);
+	if (optopt)
+		return dt_log_error(log, -EINVAL, "there is no option -%c", optopt);
+	return dt_log_error(log, -EINVAL, "there is no option %s, or it is short for several", word);
+}
+
+static int refuse_value(const struct dt_log *log, const struct dt_option *option, const char *text, int error)
+{
+	if (error == -ENOMEM)
+		return dt_log_error(log, error, "not enough memory to read the options");
+	if (option->wants)
+		return dt_log_error(log, -EINVAL, "--%s: '%s' is not %s", option->name, text, option->wants);
+	return dt_log_error(log, -EINVAL, "--%s: '%s' is not a whole number from %llu to %llu", option->name, text,
+			    (unsigned long long)option->minimum, (unsigned long long)option->maximum);
+}
+
+static int parse_words(int argc, char **argv, const struct dt_log *log, struct dt_options *options)
+{
+	struct grammar grammar = make_grammar();
+	int value, error;
+
+	optind = 0;     /* getopt is to begin anew, whoever used it before */
+	while ((value = getopt_long(argc, argv, grammar.letters, grammar.options, NULL)) >= 0) {
+		const struct dt_option *option = value == '?' || value == ':' ? NULL : find_option(value);
+
+		if (!option)
+			return refuse_option(log, value, argv[optind - 1]);
+		if (!(option->commands & 1u << options->command))
+			return dt_log_error(log, -EINVAL, "'domtrace %s' does not take --%s",
+					    dt_command_names[options->command], option->name);
+		error = option->set(options, option, optarg);
+		if (error)
+			return refuse_value(log, option, optarg, error);
+		if (options->help || options->version)
+			return 0;
+	}
+	if (optind < argc)
+		options->argv = argv + optind;
+	return 0;
+}
+
+/* What no single option can see. */
+static int check(const struct dt_options *options, const struct dt_log *log)
+{
+	const char *name = dt_command_names[options->command];
+
+	if (options->help || options->version)
+		return 0;
+	if (name && options->argv)
+		return dt_log_error(log, -EINVAL, "'domtrace %s' does not take '%s'", name, options->argv[0]);
+	if (options->command == DT_COMMAND_SITES && !options->pid_count)
+		return dt_log_error(log, -EINVAL, "'domtrace sites' needs a process: give it with -p PID");
+	if (options->command != DT_COMMAND_TRACE)
+		return 0;
+	if (options->pid_count && options->argv)
+		return dt_log_error(log, -EINVAL, "-p and a command ('%s') exclude each other", options->argv[0]);
+	if (!options->pid_count && !options->argv)
+		return dt_log_error(log, -EINVAL, "nothing to trace: give -p PID, or a command to start");
+	if (options->count && !options->interval_ns)
+		return dt_log_error(log, -EINVAL, "--count counts the snapshots of --interval: give that, too");
+	return 0;
+}
+
+int dt_options_parse(int argc, char **argv, const struct dt_log *log, struct dt_options *ret_options)
+{
+	struct dt_options options = { .verbosity = DT_LOG_INFO };
+	int error;
+
+	for (int i = 0; argc > 1 && i < DT_COMMAND_COUNT_; i++)
+		if (dt_command_names[i] && !strcmp(argv[1], dt_command_names[i]))
+			options.command = (enum dt_command)i;
+	if (options.command != DT_COMMAND_TRACE)
+		argc--, argv++;
+	error = parse_words(argc, argv, log, &options);
+	if (!error)
+		error = check(&options, log);
+	if (error)
+		dt_options_clear(&options);
+	else
+		*ret_options = options;
+	return error;
+}
+
+void dt_options_clear(struct dt_options *options)
+{
+	free(options->pids);
+	free(options->domains);
+	free(options->without);
+	*options = (struct dt_options){ 0 };
+}
+
+struct dt_session_opts dt_options_session(const struct dt_options *options, const struct dt_log *log)
+{
+	return (struct dt_session_opts){
+		.size = sizeof(struct dt_session_opts),
+		.log = *log,
+		.domains = options->domains,
+		.without = options->without,
+		.frame_limit = (uint32_t)options->frame_limit,
+		.live_blocks_max = (uint32_t)options->live_blocks_max,
+	};
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* options: what the user asked for. */
+#ifndef DT_CLI_OPTIONS_H
+#define DT_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <domtrace/domtrace.h>
+
+enum dt_command {
+	DT_COMMAND_TRACE,               /* the default: has no name */
+	DT_COMMAND_SITES,
+	DT_COMMAND_DOCTOR,
+	DT_COMMAND_COUNT_,
+};
+
+/* Zero stands for "not given", except that verbosity begins at DT_LOG_INFO. */
+struct dt_options {
+	enum dt_command command;
+	bool help, version;             /* asked for: nothing else is to be done */
+	enum dt_log_level verbosity;    /* levels above it are not shown */
+	pid_t *pids;                    /* each once */
+	size_t pid_count;
+	const char **domains, **without; /* NULL-terminated, or NULL */
+	uint64_t interval_ns, duration_ns;
+	uint64_t count;
+	uint64_t top, frame_limit, live_blocks_max;
+	enum dt_sort sort;
+	const char *output;
+	char **argv;                    /* of the command to start, or NULL */
+};
+
+/* Strings stay in argv. -EINVAL: wrong usage, said in one sentence. -ENOMEM. Nothing is left to clear on failure. */
+int dt_options_parse(int argc, char **argv, const struct dt_log *log, struct dt_options *ret_options);
+void dt_options_clear(struct dt_options *options);
+/* The part of the options that makes a session; points into them. */
+struct dt_session_opts dt_options_session(const struct dt_options *options, const struct dt_log *log);
+
+#endif

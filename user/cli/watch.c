@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "cli/watch.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "cli/command.h"
+#include "cli/terminal.h"
+
+#define NS_PER_SECOND 1000000000u
+
+struct watch {
+	const struct dt_watch_opts *opts;
+	int signal_fd, timer_fd;
+	uint64_t next_ns, deadline_ns;  /* CLOCK_MONOTONIC: of the next interval's snapshot, of the end; UINT64_MAX: never */
+	uint64_t taken;                 /* snapshots of the interval */
+	bool tracing;                   /* false: only waits for the command */
+	bool mute;                      /* standard output does not take reports any more */
+	int error;                      /* the first */
+};
+
+/* Remembers a failure that has been said; the watch goes on. */
+static void note(struct watch *watch, int error)
+{
+	if (!watch->error)
+		watch->error = error;
+}
+
+/* ---- snapshots --------------------------------------------------------------------------------------------- */
+
+static void stop(struct watch *watch)
+{
+	watch->tracing = false;
+	note(watch, dt_session_stop(watch->opts->session));
+}
+
+static void report(struct watch *watch, const struct dt_snapshot *snapshot)
+{
+	int error = dt_report_write(snapshot, watch->opts->report, stdout), flushed = dt_terminal_flush(stdout);
+
+	if (flushed)
+		error = flushed;        /* knows better why */
+	if (!error)
+		return;
+	watch->mute = true;
+	note(watch, dt_log_error(watch->opts->log, error, "cannot write the report to standard output: %s; %s", strerror(-error),
+				 watch->opts->output ? "tracing goes on without reports" : "tracing ends"));
+}
+
+static void cleanup_snapshot(struct dt_snapshot **snapshot)
+{
+	dt_snapshot_free(*snapshot);
+}
+
+static void take(struct watch *watch, const char *label)
+{
+	DT_CLEANUP(cleanup_snapshot) struct dt_snapshot *snapshot = NULL;
+	int error = dt_session_take_snapshot(watch->opts->session, label, &snapshot);
+
+	note(watch, error);
+	if (error)
+		return;
+	if (watch->opts->output)
+		note(watch, dt_output_write(watch->opts->output, snapshot));
+	if (!watch->mute)
+		report(watch, snapshot);
+}
+
+/* A snapshot on the way. Where nobody can be told of it there is no reason to go on. */
+static void take_and_go_on(struct watch *watch, const char *label)
+{
+	take(watch, label);
+	if (watch->mute && !watch->opts->output)
+		stop(watch);
+}
+
+static void finish(struct watch *watch)
+{
+	take(watch, "final");
+	stop(watch);
+}
+
+/* ---- time -------------------------------------------------------------------------------------------------- */
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * NS_PER_SECOND + (uint64_t)now.tv_nsec;
+}
+
+static uint64_t add_time(uint64_t time_ns, uint64_t span_ns)
+{
+	uint64_t sum;
+
+	return __builtin_add_overflow(time_ns, span_ns, &sum) ? UINT64_MAX : sum;
+}
+
+static void set_timer(struct watch *watch)
+{
+	uint64_t due_ns = watch->next_ns < watch->deadline_ns ? watch->next_ns : watch->deadline_ns;
+	struct itimerspec due = { .it_value = { (time_t)(due_ns / NS_PER_SECOND), due_ns % NS_PER_SECOND } };
+
+	if (due_ns == UINT64_MAX || !watch->tracing)
+		due = (struct itimerspec){ 0 }; /* never */
+	if (timerfd_settime(watch->timer_fd, TFD_TIMER_ABSTIME, &due, NULL))
+		note(watch, dt_log_error(watch->opts->log, -errno, "cannot set the timer of the snapshots: %s", strerror(errno)));
+}
+
+static void start_timer(struct watch *watch)
+{
+	uint64_t start_ns = now_ns();
+
+	if (watch->opts->interval_ns)
+		watch->next_ns = add_time(start_ns, watch->opts->interval_ns);
+	if (watch->opts->duration_ns)
+		watch->deadline_ns = add_time(start_ns, watch->opts->duration_ns);
+	set_timer(watch);
+}
+
+/* The timer has fired. What is due follows from the times that were meant: -t 10 -i 5 always ends with 5, final. */
+static void tick(struct watch *watch)
+{
+	uint64_t interval_ns = watch->opts->interval_ns, now;
+
+	if (watch->deadline_ns <= watch->next_ns || watch->deadline_ns <= now_ns()) {
+		finish(watch);
+		return;
+	}
+	take_and_go_on(watch, "interval");
+	if (watch->tracing && ++watch->taken == watch->opts->count)
+		stop(watch);
+	/* A multiple of the interval after the start, so that delays do not add up; those that have passed are left out. */
+	now = now_ns();
+	watch->next_ns = add_time(watch->next_ns, interval_ns);
+	if (watch->next_ns <= now)
+		watch->next_ns = add_time(watch->next_ns, ((now - watch->next_ns) / interval_ns + 1) * interval_ns);
+	set_timer(watch);
+}
+
+/* ---- the command ------------------------------------------------------------------------------------------- */
+
+static bool command_runs(const struct watch *watch)
+{
+	int status;
+
+	return dt_session_command_status(watch->opts->session, &status) == -EAGAIN;
+}
+
+/*
+ * A signal that domtrace alone was sent is meant for the command, too. One from the terminal (sent by the kernel) has
+ * reached the command already: both are in the process group of the foreground.
+ */
+static void pass_on(const struct watch *watch, const struct signalfd_siginfo *info)
+{
+	if (!watch->opts->command || info->ssi_code > 0 || !command_runs(watch))
+		return;
+	if (kill(watch->opts->command, (int)info->ssi_signo))
+		dt_log_warning(watch->opts->log, "cannot pass signal %u on to process %d: %s", info->ssi_signo,
+			       (int)watch->opts->command, strerror(errno));
+}
+
+/* ---- signals ----------------------------------------------------------------------------------------------- */
+
+static void leave_at_once(int number)
+{
+	_exit(DT_EXIT_SIGNAL + number); /* the kernel detaches what we leave behind */
+}
+
+/* From now on SIGINT does not wait for whatever we are doing. */
+static void arm_second_interrupt(void)
+{
+	struct sigaction action = { .sa_handler = leave_at_once };
+	sigset_t interrupt;
+
+	sigemptyset(&interrupt);
+	sigaddset(&interrupt, SIGINT);
+	sigaction(SIGINT, &action, NULL);
+	sigprocmask(SIG_UNBLOCK, &interrupt, NULL);
+}
+
+static void end_by_signal(struct watch *watch, const struct signalfd_siginfo *info)
+{
+	arm_second_interrupt();
+	if (watch->tracing)
+		finish(watch);
+	pass_on(watch, info);
+}
+
+static void clear_traces(struct watch *watch)
+{
+	int error = dt_session_clear_traces(watch->opts->session);
+
+	note(watch, error);
+	if (!error)
+		dt_log_info(watch->opts->log, "traces cleared; counts start again from zero");
+}
+
+static void handle_signal(struct watch *watch, const struct signalfd_siginfo *info)
+{
+	if (info->ssi_signo != SIGUSR1 && info->ssi_signo != SIGUSR2)
+		end_by_signal(watch, info);
+	else if (!watch->tracing)
+		dt_log_warning(watch->opts->log, "tracing has ended: signal %u is ignored", info->ssi_signo);
+	else if (info->ssi_signo == SIGUSR1)
+		take_and_go_on(watch, "signal");
+	else
+		clear_traces(watch);
+}
+
+static void read_signals(struct watch *watch)
+{
+	struct signalfd_siginfo info;
+
+	while (read(watch->signal_fd, &info, sizeof(info)) == sizeof(info))
+		handle_signal(watch, &info);
+}
+
+/* They stay blocked for the rest of domtrace's life: the command was started before and has its own mask. */
+static int block_signals(void)
+{
+	static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2 };
+	struct sigaction ignore = { .sa_handler = SIG_IGN }, hangup;
+	sigset_t ours;
+
+	sigemptyset(&ours);
+	for (size_t i = 0; i < DT_ARRAY_SIZE(numbers); i++)
+		sigaddset(&ours, numbers[i]);
+	/* nohup(1) asks for SIGHUP to be ignored; a blocked one would be queued all the same. */
+	sigaction(SIGHUP, NULL, &hangup);
+	if (hangup.sa_handler == SIG_IGN)
+		sigdelset(&ours, SIGHUP);
+	sigaction(SIGPIPE, &ignore, NULL);
+	sigprocmask(SIG_BLOCK, &ours, NULL);
+	return signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* ---- the loop ---------------------------------------------------------------------------------------------- */
+
+static int wait_once(struct watch *watch)
+{
+	enum { SESSION, SIGNALS, TIMER, COUNT };
+	struct pollfd fds[COUNT] = {
+		[SESSION] = { .fd = dt_session_fd(watch->opts->session), .events = POLLIN },
+		[SIGNALS] = { .fd = watch->signal_fd, .events = POLLIN },
+		[TIMER] = { .fd = watch->timer_fd, .events = POLLIN },
+	};
+	int error = 0;
+
+	if (poll(fds, COUNT, -1) < 0)
+		return errno == EINTR ? 0 : dt_log_error(watch->opts->log, -errno, "cannot wait for events: %s", strerror(errno));
+	if (fds[SESSION].revents)
+		error = dt_session_dispatch(watch->opts->session);
+	if (fds[SIGNALS].revents)
+		read_signals(watch);
+	if (fds[TIMER].revents && watch->tracing)
+		tick(watch);
+	return error;
+}
+
+static void loop(struct watch *watch)
+{
+	while (watch->tracing || command_runs(watch)) {
+		int error = 0;
+
+		if (!watch->tracing || dt_session_running(watch->opts->session))
+			error = wait_once(watch);
+		else
+			finish(watch);
+		if (!error)
+			continue;
+		/* The session cannot be followed any more: save what it has. */
+		note(watch, error);
+		if (watch->tracing)
+			finish(watch);
+		return;
+	}
+}
+
+int dt_watch_run(const struct dt_watch_opts *opts)
+{
+	DT_FD int signal_fd = block_signals();
+	DT_FD int timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	struct watch watch = { .opts = opts, .signal_fd = signal_fd, .timer_fd = timer_fd, .next_ns = UINT64_MAX,
+			       .deadline_ns = UINT64_MAX, .tracing = true };
+
+	if (signal_fd < 0 || timer_fd < 0)
+		return dt_log_error(opts->log, -errno, "cannot wait for signals and timers: %s", strerror(errno));
+	dt_log_info(opts->log, "ready; Ctrl-C ends the trace");
+	start_timer(&watch);
+	loop(&watch);
+	return watch.error;
+}

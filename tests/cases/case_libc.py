@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The libc domain: the whole table equals what the workload tells of itself, also with each fallback forced."""
+from harness import Failure, expect, scaled
+from tables import compare_libc
+
+RANDOM_OPS = str(scaled(1000000, 200000))
+FALLBACK_OPS = str(scaled(100000, 10000))
+THREAD_OPS = str(scaled(20000, 2000))
+FALLBACK_THREAD_OPS = str(scaled(2000, 500))
+
+# argv: the workload and its arguments. launch: started by domtrace instead of attached to. exact_peak: one thread only.
+# ends: the target's exit ends the trace, else Ctrl-C (where the end of a thread changes counters).
+# foreign: modules whose rows are their own business. facts: what the workload must tell.
+WORKLOADS = {
+    "family": {"argv": ["alloc_family"], "ends": True, "facts": {"moved": 1, "stayed": 1}},
+    "family from its start": {"argv": ["alloc_family", "--from-start"], "launch": True, "ends": True},
+    "random": {"argv": ["alloc_random", "--seed", "7", "--ops", RANDOM_OPS], "ends": True},
+    "random from its start": {"argv": ["alloc_random", "--seed", "8", "--ops", FALLBACK_OPS], "launch": True, "ends": True},
+    "threads": {"argv": ["alloc_threads", "--ops", THREAD_OPS], "exact_peak": False},
+    "threads that start later": {"argv": ["alloc_threads", "--late", "--threads", "4"], "exact_peak": False, "ends": True},
+    "library loaded later": {"argv": ["alloc_dlopen", "liballoc_late.so"],
+                             "foreign": {"ld-linux-x86-64.so.2", "libc.so.6"}},
+}
+
+# Each is run again with every feature forced off.
+FALLBACK_WORKLOADS = {
+    "family": WORKLOADS["family"],
+    "random": {"argv": ["alloc_random", "--seed", "9", "--ops", FALLBACK_OPS], "ends": True},
+    "threads": {"argv": ["alloc_threads", "--ops", FALLBACK_THREAD_OPS], "exact_peak": False},
+}
+
+# What --without knows; the case libc/features compares it with `domtrace --help`.
+FEATURES = ("session", "multi", "cheap-sites")
+COMBINATIONS = tuple((name,) for name in FEATURES) + (FEATURES,)
+
+
+def argv_of(place, spec):
+    program, *arguments = spec["argv"]
+    return [place.workload(program)] + [
+        place.workload(word) if word.endswith(".so") else word for word in arguments]
+
+
+def begin(place, spec, options):
+    """(process that runs the workload's protocol, tracer, pid of the target)"""
+    if spec.get("launch"):
+        tracer = place.trace(*options, "--", *argv_of(place, spec))
+        return tracer, tracer, tracer.told()["pid"]
+    target = place.start(argv_of(place, spec))
+    pid = target.told()["pid"]
+    return target, place.trace("-p", str(pid), *options), pid
+
+
+def compare(snapshot, pid, truth, spec):
+    compare_libc(snapshot, pid, truth, spec.get("exact_peak", True), spec.get("foreign", ()))
+
+
+def end(target, tracer, spec):
+    """Ends the trace in the way of the spec and returns the last snapshot."""
+    if spec.get("ends"):
+        target.go()
+        last = tracer.finish()[-1]
+    else:
+        last = tracer.stop()[-1]
+        target.go()
+    expect(last["label"] == "final", f"the last snapshot is labelled {last['label']}")
+    expect(target.wait() == 0, f"{target} exited with {target.wait()}: {target.stderr()}")
+    return last
+
+
+def run(place, spec, options=()):
+    target, tracer, pid = begin(place, spec, options)
+    target.go()
+    truth = target.told(limit=600)
+    for name, fact in spec.get("facts", {}).items():
+        expect(truth["facts"][name] == fact, f"the workload did not come to it: {name} is {truth['facts'][name]}")
+    compare(tracer.snapshot(), pid, truth, spec)
+    try:
+        compare(end(target, tracer, spec), pid, truth, spec)
+    except Failure as failure:
+        raise Failure(f"in the last snapshot: {failure}") from failure
+
+
+def features(place):
+    _, text, _ = place.run("--help")
+    lines = text.split("Features that --without knows:\n", 1)[-1].split("\n\n", 1)[0].splitlines()
+    listed = tuple(line.split()[0] for line in lines if line.startswith("  ") and line[2] != " ")
+    expect(set(listed) == set(FEATURES), f"--help lists the features {listed}, the cases know {FEATURES}")
+
+
+def two_processes(place):
+    """Two processes at once: one table each, under one pair of programs."""
+    specs = [FALLBACK_WORKLOADS["random"], WORKLOADS["family"]]
+    targets = [place.start(argv_of(place, spec)) for spec in specs]
+    pids = [target.told()["pid"] for target in targets]
+    tracer = place.trace("-p", ",".join(map(str, pids)))
+    truths = []
+    for target in targets:
+        target.go()
+        truths.append(target.told())
+    snapshot = tracer.snapshot()
+    together = {name: sum(truth["counters"][name] for truth in truths) for name in truths[0]["counters"]}
+    for pid, truth, spec in zip(pids, truths, specs):
+        compare(snapshot, pid, {**truth, "counters": together}, spec)
+    targets[0].go()
+    targets[0].wait()
+    compare(tracer.snapshot(), pids[1], {**truths[1], "counters": together}, specs[1])
+    targets[1].go()
+    last = tracer.finish()[-1]
+    compare(last, pids[0], {**truths[0], "counters": together}, specs[0])
+    compare(last, pids[1], {**truths[1], "counters": together}, specs[1])
+
+
+def cases():
+    for name, spec in WORKLOADS.items():
+        yield f"libc/{name}", lambda place, spec=spec: run(place, spec)
+    yield "libc/two processes", two_processes
+    yield "libc/features", features
+    for names in COMBINATIONS:
+        options = [word for name in names for word in ("--without", name)]
+        for name, spec in FALLBACK_WORKLOADS.items():
+            yield (f"libc/{name} without {' and '.join(names)}",
+                   lambda place, spec=spec, options=options: run(place, spec, options))

@@ -1,0 +1,73 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""The privileged cases: domtrace end to end on programs that know what it must find.
+
+Usage: run.py --build DIRECTORY [--list] [--only REGEX] [-v]
+"""
+import argparse
+import os
+import re
+import sys
+import time
+import traceback
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import case_bad_input
+import case_libc
+import case_oracle
+import case_programs
+import case_python
+import case_signals
+from harness import Failure, Place, Skip
+
+MODULES = (case_bad_input, case_libc, case_python, case_signals, case_programs, case_oracle)
+DECLARED = 93  # cases in all: one that got lost would otherwise go unnoticed
+
+
+def run_case(build, name, function):
+    """("PASS" | "FAIL" | "SKIP", why)"""
+    try:
+        with Place(build) as place:
+            function(place)
+    except Skip as skip:
+        return "SKIP", str(skip)
+    except Failure as failure:
+        return "FAIL", str(failure)
+    except Exception:  # a fault of the harness is a failure of its case, not the end of the others
+        return "FAIL", traceback.format_exc().strip()
+    return "PASS", ""
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", required=True, help="the directory that cmake built in")
+    parser.add_argument("--list", action="store_true", help="only print the names")
+    parser.add_argument("--only", type=re.compile, default=re.compile(""), help="names that match this expression")
+    parser.add_argument("-v", "--verbose", action="store_true", help="how long each case took")
+    return parser.parse_args()
+
+
+def main():
+    options = parse()
+    every = [case for module in MODULES for case in module.cases()]
+    chosen = [(name, function) for name, function in every if options.only.search(name)]
+    if options.list:
+        print("\n".join(name for name, _ in chosen))
+        return 0
+    counts = {"PASS": 0, "FAIL": 0, "SKIP": 0}
+    for name, function in chosen:
+        begin = time.monotonic()
+        result, why = run_case(options.build, name, function)
+        counts[result] += 1
+        took = f" ({time.monotonic() - begin:.1f} s)" if options.verbose else ""
+        print(f"{result} {name}{took}" + (": " + why.replace("\n", "\n    ") if why else ""), flush=True)
+    if len(every) != DECLARED or sum(counts.values()) != len(chosen) or len({name for name, _ in every}) != DECLARED:
+        print(f"FAIL run.py: {len(every)} cases are there, {DECLARED} are declared")
+        counts["FAIL"] += 1
+    print(f"{counts['PASS']} passed, {counts['FAIL']} failed, {counts['SKIP']} skipped")
+    return 1 if counts["FAIL"] or not chosen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

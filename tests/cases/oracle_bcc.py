@@ -25,6 +25,8 @@ FUNCTIONS = {
 }
 
 TEXT = """
+#include <uapi/linux/ptrace.h>
+
 struct call { u64 depth, bytes, old, out, resizes; };
 BPF_HASH(calls, u32, struct call, 1024);
 BPF_HASH(blocks, u64, u64, 1 << 20);
@@ -50,6 +52,12 @@ static __always_inline void end_block(u64 address)
 	add(FREES, 1);
 	add(FREED_BYTES, *bytes);
 	blocks.delete(&address);
+}
+
+/* Too large for 64 bits is not 0: it will be refused. */
+static __always_inline u64 product(u64 size, u64 count)
+{
+	return count && size > ~0ull / count ? ~0ull : size * count;
 }
 
 static __always_inline int enter(u64 bytes, u64 old, u64 out, u64 resizes)
@@ -114,7 +122,7 @@ int on_return(struct pt_regs *ctx)
 ENTRY = """
 int on_{name}(struct pt_regs *ctx)
 {{
-	return enter({size} * {count}, {old}, {out}, {resizes});
+	return enter(product({size}, {count}), {old}, {out}, {resizes});
 }}
 """
 

@@ -54,10 +54,10 @@ static __always_inline void end_block(u64 address)
 	blocks.delete(&address);
 }
 
-/* Too large for 64 bits is not 0: it will be refused. */
+/* What may not fit into 64 bits is refused anyway, and must not look like 0. (BPF has no 128-bit product to be exact with.) */
 static __always_inline u64 product(u64 size, u64 count)
 {
-	return count && size > ~0ull / count ? ~0ull : size * count;
+	return (size | count) >> 32 && size > 1 && count > 1 ? ~0ull : size * count;
 }
 
 static __always_inline int enter(u64 bytes, u64 old, u64 out, u64 resizes)

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The report for people: what each process holds, where it came from, and what is missing. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <domtrace/domtrace.h>
+
+#include "base/cleanup.h"
+#include "export/domain_table.h"
+#include "export/figure.h"
+#include "export/listing.h"
+#include "export/page.h"
+#include "export/text.h"
+#include "export/traceback.h"
+#include "snapshot/snapshot.h"
+#include "snapshot/statistic.h"
+
+#define TOP_DEFAULT 10
+#define COLUMNS_DEFAULT 80
+#define COLUMNS_MIN 60                  /* the table of domains has nothing left to give up below this */
+#define KIB_SIZE (DT_FIGURE_SIZE + 32)
+
+struct report {
+	struct dt_page page;
+	const struct dt_snapshot *snapshot;
+	struct dt_listing *listing;
+	size_t top;
+	enum dt_sort sort;
+};
+
+static const struct {
+	const char *figure;             /* "top tracebacks by …" */
+	const char *none;               /* "… in numpy" */
+} sorts[] = {
+	[DT_SORT_LIVE] = { "live bytes", "No live blocks" },
+	[DT_SORT_COUNT] = { "live blocks", "No live blocks" },
+	[DT_SORT_ALLOCATED] = { "allocated bytes", "Nothing allocated" },
+	[DT_SORT_ALLOCATIONS] = { "allocations", "No allocations" },
+	[DT_SORT_PEAK] = { "peak bytes", "Never any live blocks" },
+};
+_Static_assert(DT_ARRAY_SIZE(sorts) == DT_SORT_COUNT_, "an order has no words");
+
+/* ---- figures of tracebacks ----------------------------------------------------------------------------------- */
+
+/* What of many traces is printed on one line. */
+struct amount {
+	uint64_t blocks, bytes, allocations, allocated_bytes, peak_bytes;
+};
+
+static struct amount amount_of(const struct dt_snapshot_trace *trace)
+{
+	return (struct amount){ trace->blocks, trace->bytes, trace->allocations, trace->allocated_bytes, trace->peak_bytes };
+}
+
+/* "WORDS1171.9 KiB (1,200,000 bytes)" with the rounded part strong. */
+static void print_kib(const struct dt_page *page, enum dt_style style, const char *words, uint64_t bytes)
+{
+	char text[KIB_SIZE];
+	const char *exact;
+
+	dt_figure_kib(bytes, text, &exact);
+	dt_page_print(page, style, "%s%.*s", words, (int)(exact - text), text);
+	dt_page_print(page, DT_STYLE_WEAK, "%s", exact);
+	dt_page_print(page, DT_STYLE_PLAIN, "\n");
+}
+
+static void print_blocks(const struct dt_page *page, enum dt_style style, const char *prefix, const struct amount *amount)
+{
+	char words[96];
+
+	snprintf(words, sizeof(words), "%s%" PRIu64 " memory blocks: ", prefix, amount->blocks);
+	print_kib(page, style, words, amount->bytes);
+}
+
+/* The figure that was sorted by leads; the live ones, when they are not it, have a line of their own. */
+static void print_amount(const struct report *report, const char *prefix, const struct amount *amount)
+{
+	char words[96];
+
+	switch (report->sort) {
+	case DT_SORT_ALLOCATED:
+		snprintf(words, sizeof(words), "%sallocated ", prefix);
+		print_kib(&report->page, DT_STYLE_STRONG, words, amount->allocated_bytes);
+		dt_page_print(&report->page, DT_STYLE_PLAIN, "    in %" PRIu64 " allocations\n", amount->allocations);
+		break;
+	case DT_SORT_ALLOCATIONS:
+		snprintf(words, sizeof(words), "%s%" PRIu64 " allocations: ", prefix, amount->allocations);
+		print_kib(&report->page, DT_STYLE_STRONG, words, amount->allocated_bytes);
+		break;
+	case DT_SORT_PEAK:
+		snprintf(words, sizeof(words), "%speak ", prefix);
+		print_kib(&report->page, DT_STYLE_STRONG, words, amount->peak_bytes);
+		break;
+	case DT_SORT_LIVE:
+	case DT_SORT_COUNT:
+	default:
+		print_blocks(&report->page, DT_STYLE_STRONG, prefix, amount);
+		return;
+	}
+	print_blocks(&report->page, DT_STYLE_PLAIN, "    now ", amount);
+}
+
+/* The rest, in one line of the figure that was sorted by. Peaks of different moments have no sum. */
+static void print_others(const struct report *report, const uint32_t *indexes, size_t count)
+{
+	struct amount sum = { 0 };
+	char words[128];
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct dt_snapshot_trace *trace = &report->snapshot->traces[indexes[i]];
+
+		sum.blocks += trace->blocks;
+		sum.bytes += trace->bytes;
+		sum.allocations += trace->allocations;
+		sum.allocated_bytes += trace->allocated_bytes;
+	}
+	if (report->sort == DT_SORT_ALLOCATED || report->sort == DT_SORT_ALLOCATIONS) {
+		snprintf(words, sizeof(words), "%zu other traceback%s: %" PRIu64 " allocations: ", count, count == 1 ? "" : "s",
+			 sum.allocations);
+		bytes = sum.allocated_bytes;
+	} else {
+		snprintf(words, sizeof(words), "%zu other traceback%s: %" PRIu64 " memory blocks: ", count, count == 1 ? "" : "s",
+			 sum.blocks);
+		bytes = sum.bytes;
+	}
+	print_kib(&report->page, DT_STYLE_PLAIN, words, bytes);
+}
+
+/* ---- sections ------------------------------------------------------------------------------------------------ */
+
+static int write_top(const struct report *report, uint32_t domain)
+{
+	const struct dt_page *page = &report->page;
+	const char *name = report->snapshot->domains[domain].name;
+	DT_FREE char *safe = dt_text_fit(name, strlen(name), DT_DOMAIN_NAME_SIZE, DT_TEXT_CUT_MIDDLE);
+	DT_FREE uint32_t *indexes = NULL;
+	size_t count, shown;
+	int error = safe ? dt_statistic_order(report->snapshot, domain, report->sort, &indexes, &count) : -ENOMEM;
+
+	if (error)
+		return error;
+	dt_page_print(page, DT_STYLE_PLAIN, "\n");
+	if (!count) {
+		dt_page_print(page, DT_STYLE_PLAIN, "%s in %s.\n", sorts[report->sort].none, safe);
+		return 0;
+	}
+	shown = count < report->top ? count : report->top;
+	dt_page_print(page, DT_STYLE_STRONG, "%s", safe);
+	if (shown < count)
+		dt_page_print(page, DT_STYLE_PLAIN, ": top %zu of %zu tracebacks by %s\n", shown, count, sorts[report->sort].figure);
+	else
+		dt_page_print(page, DT_STYLE_PLAIN, ": %zu traceback%s by %s\n", count, count == 1 ? "" : "s", sorts[report->sort].figure);
+	for (size_t i = 0; i < shown && !error; i++) {
+		const struct dt_snapshot_trace *trace = &report->snapshot->traces[indexes[i]];
+		struct amount amount = amount_of(trace);
+		char prefix[32];
+
+		snprintf(prefix, sizeof(prefix), "%s#%zu: ", i ? "\n" : "", i + 1);
+		print_amount(report, prefix, &amount);
+		error = dt_traceback_write(page, report->snapshot, trace->traceback, report->listing);
+	}
+	if (shown < count && !error) {
+		dt_page_print(page, DT_STYLE_PLAIN, "\n");
+		print_others(report, indexes + shown, count - shown);
+	}
+	return error;
+}
+
+/* "Process 4242 (python3)  Python 3.11.2, 123,456 KiB resident" */
+static int write_process_head(const struct report *report, const struct dt_snapshot_process *process)
+{
+	const char *comm = process->comm ? process->comm : "?";
+	DT_FREE char *name = dt_text_fit(comm, strlen(comm), 32, DT_TEXT_CUT_MIDDLE);
+	DT_FREE char *python = process->python ? dt_text_fit(process->python, strlen(process->python), 24, DT_TEXT_CUT_END) : NULL;
+	char memory[DT_FIGURE_SIZE], words[160];
+	bool whole_kib = process->rss_bytes % 1024 == 0;
+	int used;
+
+	if (!name || (process->python && !python))
+		return -ENOMEM;
+	dt_figure_grouped(whole_kib ? process->rss_bytes / 1024 : process->rss_bytes, memory);
+	snprintf(words, sizeof(words), "%s%s%s%s %s resident%s", python ? "Python " : "", python ? python : "", python ? ", " : "",
+		 memory, whole_kib ? "KiB" : "bytes", process->exited ? " when last seen, exited" : "");
+	dt_page_print(&report->page, DT_STYLE_PLAIN, "\n");
+	dt_page_print(&report->page, DT_STYLE_STRONG, "Process %d (%s)", process->pid, name);
+	used = snprintf(NULL, 0, "Process %d ()  ", process->pid) + (int)dt_text_width(name);
+	dt_page_print(&report->page, DT_STYLE_PLAIN, "  ");
+	dt_page_print_words(&report->page, DT_STYLE_PLAIN, (size_t)used, 2, words);
+	return 0;
+}
+
+static int write_processes(const struct report *report)
+{
+	const struct dt_snapshot *snapshot = report->snapshot;
+	int error = 0;
+
+	if (!snapshot->process_count)
+		dt_page_print(&report->page, DT_STYLE_PLAIN, "\nNo process was traced.\n");
+	for (uint32_t i = 0; i < snapshot->process_count && !error; i++) {
+		error = write_process_head(report, &snapshot->processes[i]);
+		error = error ? error : dt_domain_table_write(&report->page, snapshot, i);
+		for (uint32_t k = 0; k < snapshot->domain_count && !error; k++)
+			if (snapshot->domains[k].process == i)
+				error = write_top(report, k);
+	}
+	return error;
+}
+
+/* "Snapshot 3 (interval)  2026-01-31 12:00:00 UTC, 5.0 s traced" */
+static int write_head(const struct report *report)
+{
+	const struct dt_snapshot *snapshot = report->snapshot;
+	const char *label = snapshot->label ? snapshot->label : "?";
+	char seconds[DT_FIGURE_SIZE], day[48], left[48];
+	DT_FREE char *safe = NULL;
+	struct tm utc;
+	size_t used;
+
+	if (!gmtime_r(&snapshot->time.tv_sec, &utc))
+		return -EOVERFLOW;
+	strftime(day, sizeof(day), "%Y-%m-%d %H:%M:%S UTC", &utc);
+	dt_figure_seconds(snapshot->elapsed_ns, seconds);
+	snprintf(left, sizeof(left), "Snapshot %" PRIu64, snapshot->sequence);
+	used = strlen(left) + strlen(" ()  ,  traced") + strlen(day) + strlen(seconds);
+	safe = dt_text_fit(label, strlen(label), report->page.columns > used ? report->page.columns - used : 0, DT_TEXT_CUT_END);
+	if (!safe)
+		return -ENOMEM;
+	dt_page_print(&report->page, DT_STYLE_STRONG, "%s", left);
+	dt_page_print(&report->page, DT_STYLE_PLAIN, " (%s)  %s, %s traced\n", safe, day, seconds);
+	return 0;
+}
+
+/* One counter with its sentence, behind a title or below the one before. */
+static void write_counter(const struct report *report, enum dt_counter counter, enum dt_style style, const char *title,
+			  bool first)
+{
+	char words[320], number[DT_FIGURE_SIZE];
+	size_t indent = strlen(title);
+
+	dt_figure_grouped(report->snapshot->counters[counter], number);
+	snprintf(words, sizeof(words), "%s %s", number, dt_counter_help(counter));
+	dt_page_print(&report->page, style, "%*s", (int)indent, first ? title : "");
+	dt_page_print_words(&report->page, style, indent, indent + 2, words);
+}
+
+static void write_counters(const struct report *report)
+{
+	bool first = true;
+
+	dt_page_print(&report->page, DT_STYLE_PLAIN, "\n");
+	for (enum dt_counter i = 0; i < DT_COUNTER_COUNT; i++)
+		if (dt_counter_is_loss(i) && report->snapshot->counters[i]) {
+			write_counter(report, i, DT_STYLE_BAD, "Losses: ", first);
+			first = false;
+		}
+	if (first)
+		dt_page_print(&report->page, DT_STYLE_GOOD, "Losses: none\n");
+	/* How much of what was freed is older than the trace is worth knowing even when it is nothing. */
+	write_counter(report, DT_COUNTER_unmatched_frees, DT_STYLE_PLAIN, "Counts: ", true);
+	for (enum dt_counter i = 0; i < DT_COUNTER_COUNT; i++)
+		if (!dt_counter_is_loss(i) && i != DT_COUNTER_unmatched_frees && report->snapshot->counters[i])
+			write_counter(report, i, DT_STYLE_PLAIN, "Counts: ", false);
+}
+
+static int write_report(const struct report *report)
+{
+	int error = write_head(report);
+
+	error = error ? error : write_processes(report);
+	if (error)
+		return error;
+	write_counters(report);
+	errno = 0;
+	if (fflush(report->page.out) == EOF || ferror(report->page.out))
+		return errno ? -errno : -EIO;
+	return 0;
+}
+
+int dt_report_write(const struct dt_snapshot *snapshot, const struct dt_report_opts *opts, FILE *out)
+{
+	struct dt_report_opts own = { .size = sizeof(own) };
+	struct report report = { .snapshot = snapshot };
+	int error;
+
+	/* Callers built against an older or newer header bring fewer or more fields. */
+	if (opts)
+		memcpy(&own, opts, opts->size < sizeof(own) ? opts->size : sizeof(own));
+	if ((unsigned)own.sort >= DT_SORT_COUNT_)
+		return -EINVAL;
+	report.top = own.top ? own.top : TOP_DEFAULT;
+	report.sort = own.sort;
+	report.page.out = out;
+	report.page.colour = own.colour;
+	report.page.columns = own.columns ? own.columns : COLUMNS_DEFAULT;
+	if (report.page.columns < COLUMNS_MIN)
+		report.page.columns = COLUMNS_MIN;
+	error = dt_listing_new(&report.listing);
+	if (error)
+		return error;
+	error = write_report(&report);
+	dt_listing_free(report.listing);
+	return error;
+}

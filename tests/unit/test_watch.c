@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* watch: real signals and timers around a fake session; the whole journal of calls is compared. */
+#include <pty.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "cli/watch.h"
+#include "fake_session.h"
+
+#define MS 1000000ull
+#define HOUR (3600000 * MS)
+
+/* What the code under test sends is seen in the journal, and goes nowhere. */
+int kill(pid_t pid, int number)
+{
+	char word[32];
+
+	if (pid != 4242)
+		abort();
+	snprintf(word, sizeof(word), "kill:%d", number);
+	fake_write(word);
+	return 0;
+}
+
+static void write_log(void *context, enum dt_log_level level, const char *line)
+{
+	(void)context;
+	if (!strcmp(line, "ready; Ctrl-C ends the trace") && level == DT_LOG_INFO)
+		fake_write("ready");
+	else if (level == DT_LOG_INFO)
+		fake_write("info");
+	else
+		fake_write(level == DT_LOG_WARNING ? "warning" : "error");
+}
+
+/* 0, or 1 when the watch says that something failed. */
+static int watch(const void *argument)
+{
+	static const struct dt_log log = { write_log, NULL };
+	static const struct dt_report_opts report = { .size = sizeof(report) };
+	struct dt_watch_opts opts = *(const struct dt_watch_opts *)argument;
+	int error;
+
+	opts.log = &log;
+	opts.report = &report;
+	if (!getenv("FAKE_TERMINAL") && !freopen("/dev/null", "w", stdout))
+		abort();
+	error = dt_watch_run(&opts);
+	return error ? error == -ENOSPC || error == -EIO || error == -ENODATA ? 1 : 3 : 0;
+}
+
+static void check(const struct dt_watch_opts *opts, void (*hook)(const char *word), int status, const char *journal)
+{
+	fake->hook = hook;
+	assert_int_equal(fake_run(watch, opts), status << 8);
+	assert_string_equal(fake->journal, journal);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	fake_reset();
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	return close(fake->event_fd);
+}
+
+static struct dt_output *an_output(void)
+{
+	static struct dt_output output;
+
+	return &output;
+}
+
+/* ---- signals ----------------------------------------------------------------------------------------------- */
+
+static void hook_term(const char *word)
+{
+	if (!strcmp(word, "ready"))
+		raise(SIGTERM);
+}
+
+static void hook_hup(const char *word)
+{
+	if (!strcmp(word, "ready"))
+		raise(SIGHUP);
+}
+
+static void hook_int(const char *word)
+{
+	if (!strcmp(word, "ready"))
+		raise(SIGINT);
+}
+
+static void test_signals_that_end(void **state)
+{
+	static void (*const hooks[])(const char *word) = { hook_term, hook_hup, hook_int };
+
+	for (size_t i = 0; i < 3; i++) {
+		check(&(struct dt_watch_opts){ 0 }, hooks[i], 0, "ready take:final report:1 stop");
+		teardown(state);
+		setup(state);
+	}
+}
+
+static void hook_all_signals(const char *word)
+{
+	if (!strcmp(word, "ready") || !strcmp(word, "write:1"))
+		raise(SIGUSR1);
+	else if (!strcmp(word, "write:2"))
+		raise(SIGUSR2);
+	else if (!strcmp(word, "clear"))
+		raise(SIGTERM);
+}
+
+static void test_all_signals(void **state)
+{
+	(void)state;
+	check(&(struct dt_watch_opts){ .output = an_output() }, hook_all_signals, 0,
+	      "ready take:signal write:1 report:1 take:signal write:2 report:2 clear info take:final write:3 report:3 stop");
+}
+
+static void hook_second_interrupt(const char *word)
+{
+	if (!strcmp(word, "ready") || !strcmp(word, "take:final"))
+		raise(SIGINT);
+}
+
+static void test_second_interrupt(void **state)
+{
+	(void)state;
+	check(&(struct dt_watch_opts){ 0 }, hook_second_interrupt, 130, "ready take:final");
+}
+
+/* SIGHUP that nohup has switched off does nothing; the SIGTERM behind it ends the trace, as the journal's order shows. */
+static void hook_hup_then_usr1(const char *word)
+{
+	if (!strcmp(word, "ready")) {
+		raise(SIGHUP);
+		raise(SIGUSR1);
+	} else if (!strcmp(word, "report:1")) {
+		raise(SIGTERM);
+	}
+}
+
+static void test_nohup(void **state)
+{
+	(void)state;
+	signal(SIGHUP, SIG_IGN);
+	check(&(struct dt_watch_opts){ 0 }, hook_hup_then_usr1, 0, "ready take:signal report:1 take:final report:2 stop");
+	signal(SIGHUP, SIG_DFL);
+}
+
+/* ---- time -------------------------------------------------------------------------------------------------- */
+
+static void test_count(void **state)
+{
+	(void)state;
+	check(&(struct dt_watch_opts){ .interval_ns = MS, .count = 3 }, NULL, 0,
+	      "ready take:interval report:1 take:interval report:2 take:interval report:3 stop");
+}
+
+static void test_duration(void **state)
+{
+	(void)state;
+	check(&(struct dt_watch_opts){ .duration_ns = MS }, NULL, 0, "ready take:final report:1 stop");
+}
+
+static void test_duration_wins_over_interval(void **state)
+{
+	(void)state;
+	check(&(struct dt_watch_opts){ .interval_ns = 5 * MS, .duration_ns = 5 * MS }, NULL, 0,
+	      "ready take:final report:1 stop");
+}
+
+static void hook_term_after_two(const char *word)
+{
+	if (!strcmp(word, "report:2"))
+		raise(SIGTERM);
+}
+
+static void test_interval_before_duration(void **state)
+{
+	(void)state;
+	check(&(struct dt_watch_opts){ .interval_ns = 20 * MS, .duration_ns = HOUR }, hook_term_after_two, 0,
+	      "ready take:interval report:1 take:interval report:2 take:final report:3 stop");
+}
+
+/* Times beyond what a clock can hold mean "never". */
+static void test_endless_times(void **state)
+{
+	(void)state;
+	check(&(struct dt_watch_opts){ .interval_ns = UINT64_MAX, .duration_ns = UINT64_MAX }, hook_term, 0,
+	      "ready take:final report:1 stop");
+}
+
+static struct timespec ready_time;
+
+static uint64_t since_ready_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)((now.tv_sec - ready_time.tv_sec) * 1000000000 + now.tv_nsec - ready_time.tv_nsec);
+}
+
+/* The first snapshot takes 3.5 intervals: those of 2 and 3 drop out, the next is that of 4, and only one. */
+static void hook_slow_snapshot(const char *word)
+{
+	if (!strcmp(word, "ready"))
+		clock_gettime(CLOCK_MONOTONIC, &ready_time);
+	while (!strcmp(word, "report:1") && since_ready_ns() < 35 * MS)
+		;
+	if (!strcmp(word, "report:2"))
+		fake->able = since_ready_ns() >= 40 * MS;
+}
+
+static void test_slow_snapshot(void **state)
+{
+	(void)state;
+	fake->able = 0;
+	check(&(struct dt_watch_opts){ .interval_ns = 10 * MS, .count = 2 }, hook_slow_snapshot, 0,
+	      "ready take:interval report:1 take:interval report:2 stop");
+	assert_int_equal(fake->able, 1);
+}
+
+/* ---- processes and failures -------------------------------------------------------------------------------- */
+
+static void hook_exit(const char *word)
+{
+	if (strcmp(word, "ready"))
+		return;
+	fake->running = 0;
+	fake_wake();
+}
+
+static void test_process_exits(void **state)
+{
+	(void)state;
+	check(&(struct dt_watch_opts){ .interval_ns = HOUR }, hook_exit, 0, "ready take:final report:1 stop");
+}
+
+static void test_process_gone_before(void **state)
+{
+	(void)state;
+	fake->running = 0;
+	check(&(struct dt_watch_opts){ 0 }, NULL, 0, "ready take:final report:1 stop");
+}
+
+static void hook_dispatch_fails(const char *word)
+{
+	if (strcmp(word, "ready"))
+		return;
+	fake->dispatch_error = -EIO;
+	fake_wake();
+}
+
+static void test_dispatch_fails(void **state)
+{
+	(void)state;
+	check(&(struct dt_watch_opts){ 0 }, hook_dispatch_fails, 1, "ready take:final report:1 stop");
+}
+
+static void hook_disk_full_once(const char *word)
+{
+	if (!strcmp(word, "take:interval"))
+		fake->write_error = fake->snapshots == 0 ? -ENOSPC : 0;
+}
+
+static void test_disk_full_once(void **state)
+{
+	(void)state;
+	check(&(struct dt_watch_opts){ .interval_ns = MS, .count = 2, .output = an_output() }, hook_disk_full_once, 1,
+	      "ready take:interval write:1 report:1 take:interval write:2 report:2 stop");
+}
+
+static void hook_refuse_second(const char *word)
+{
+	static int taken;
+
+	if (!strcmp(word, "take:interval"))
+		fake->take_error = ++taken == 2 ? -ENODATA : 0;
+}
+
+static void test_snapshot_fails_once(void **state)
+{
+	(void)state;
+	check(&(struct dt_watch_opts){ .interval_ns = MS, .count = 3 }, hook_refuse_second, 1,
+	      "ready take:interval report:1 take:interval take:interval report:2 stop");
+}
+
+static void test_report_fails(void **state)
+{
+	(void)state;
+	fake->report_error = -EIO;
+	check(&(struct dt_watch_opts){ .interval_ns = MS, .count = 3 }, NULL, 1, "ready take:interval report:1 error stop");
+}
+
+static void test_report_fails_with_output(void **state)
+{
+	(void)state;
+	fake->report_error = -EIO;
+	check(&(struct dt_watch_opts){ .interval_ns = MS, .count = 3, .output = an_output() }, NULL, 1,
+	      "ready take:interval write:1 report:1 error take:interval write:2 take:interval write:3 stop");
+}
+
+/* ---- a command --------------------------------------------------------------------------------------------- */
+
+static void start_command(void)
+{
+	strcpy(fake->journal, "launch:command");
+}
+
+static void hook_command_ends(const char *word)
+{
+	if (!strcmp(word, "ready"))
+		fake_end_command(7 << 8);
+}
+
+static void test_command_ends(void **state)
+{
+	(void)state;
+	start_command();
+	check(&(struct dt_watch_opts){ .command = 4242 }, hook_command_ends, 0,
+	      "launch:command ready take:final report:1 stop");
+}
+
+static void hook_command_terminated(const char *word)
+{
+	hook_term(word);
+	if (!strcmp(word, "kill:15"))
+		fake_end_command(SIGTERM);
+}
+
+static void test_signal_is_passed_on(void **state)
+{
+	(void)state;
+	start_command();
+	check(&(struct dt_watch_opts){ .command = 4242 }, hook_command_terminated, 0,
+	      "launch:command ready take:final report:1 stop kill:15");
+}
+
+/* After the trace: snapshots are refused, a signal is passed on, the command's end is awaited. */
+static void hook_command_outlives(const char *word)
+{
+	if (!strcmp(word, "stop"))
+		raise(SIGUSR1);
+	else if (!strcmp(word, "warning"))
+		raise(SIGTERM);
+	else if (!strcmp(word, "kill:15"))
+		fake_end_command(0);
+}
+
+static void test_command_outlives_trace(void **state)
+{
+	(void)state;
+	start_command();
+	check(&(struct dt_watch_opts){ .command = 4242, .duration_ns = MS }, hook_command_outlives, 0,
+	      "launch:command ready take:final report:1 stop warning kill:15");
+}
+
+/* A letter appears on the terminal when the trace is ready; Ctrl-C is then typed. */
+static void hook_terminal(const char *word)
+{
+	if (!strcmp(word, "ready") && write(STDOUT_FILENO, "R", 1) != 1)
+		abort();
+}
+
+static void test_terminal_interrupt(void **state)
+{
+	struct dt_watch_opts opts = { .command = 4242 };
+	int terminal, status;
+	char c;
+	pid_t child;
+
+	(void)state;
+	start_command();
+	fake->command_ends_when_asked = true;   /* so that a signal would still be passed on */
+	fake->hook = hook_terminal;
+	child = forkpty(&terminal, NULL, NULL, NULL);
+	assert_true(child >= 0);
+	if (child == 0) {
+		setenv("FAKE_TERMINAL", "1", 1);
+		alarm(60);
+		_exit(watch(&opts));
+	}
+	assert_int_equal(read(terminal, &c, 1), 1);
+	assert_int_equal(write(terminal, "\003", 1), 1);
+	while (read(terminal, &c, 1) == 1)      /* a terminal that nobody reads makes its writers wait */
+		;
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_string_equal(fake->journal, "launch:command ready take:final report:1 stop");
+	close(terminal);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CASE(test_signals_that_end), CASE(test_all_signals), CASE(test_second_interrupt), CASE(test_nohup),
+		CASE(test_count), CASE(test_duration), CASE(test_duration_wins_over_interval),
+		CASE(test_interval_before_duration), CASE(test_endless_times), CASE(test_slow_snapshot),
+		CASE(test_process_exits), CASE(test_process_gone_before), CASE(test_dispatch_fails),
+		CASE(test_disk_full_once), CASE(test_snapshot_fails_once), CASE(test_report_fails),
+		CASE(test_report_fails_with_output), CASE(test_command_ends), CASE(test_signal_is_passed_on),
+		CASE(test_command_outlives_trace), CASE(test_terminal_interrupt),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

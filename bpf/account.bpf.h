@@ -8,7 +8,7 @@
 
 struct account {
 	struct dt_owner owner;
-	__u64 epoch;                    /* read once: the whole event belongs to it */
+	__u32 half;                     /* of the epoch in which the event began: all of it is booked there */
 	struct dt_scratch *scratch;     /* holds the traceback of the event; NULL: there is none */
 	const struct dt_process *process;
 };
@@ -20,7 +20,7 @@ static __always_inline struct dt_trace *trace_find(const struct account *account
 	struct dt_trace_key key = {
 		.owner = account->owner,
 		.traceback = traceback,
-		.generation = DT_EPOCH_GENERATION(account->epoch),
+		.generation = account->process->generation,
 	};
 
 	return bpf_map_lookup_elem(&traces, &key);
@@ -31,7 +31,7 @@ static __always_inline struct dt_trace *trace_add(const struct account *account,
 	struct dt_trace_key key = {
 		.owner = account->owner,
 		.traceback = traceback,
-		.generation = DT_EPOCH_GENERATION(account->epoch),
+		.generation = account->process->generation,
 	};
 
 	bpf_map_update_elem(&traces, &key, &trace_zero, BPF_NOEXIST); /* another CPU may have been first */
@@ -123,7 +123,7 @@ static __always_inline void trace_book_free(struct dt_trace *trace, __u32 half, 
 /* Books the end of a block on its trace; its domain's live bytes are the caller's. */
 static __always_inline void account_book_end(const struct account *account, struct dt_trace *total, const struct dt_block *block)
 {
-	__u32 half = DT_EPOCH_HALF(account->epoch);
+	__u32 half = account->half;
 	struct dt_trace *trace = trace_find(account, block->traceback);
 
 	trace_book_free(total, half, block->bytes);
@@ -147,7 +147,7 @@ static __always_inline bool account_take(const struct account *account, __u64 ad
 	*block = *found;
 	if (bpf_map_delete_elem(&live, &key))
 		return false;           /* another thread freed it at the same time, and books that */
-	return block->generation == DT_EPOCH_GENERATION(account->epoch);
+	return block->generation == account->process->generation;
 }
 
 /* Puts a block back that account_take() took: its realloc failed. */
@@ -167,7 +167,7 @@ static __always_inline void account_end(const struct account *account, const str
 	if (!total)
 		return;
 	account_book_end(account, total, block);
-	trace_change(total, DT_EPOCH_HALF(account->epoch), -(__s64)block->bytes);
+	trace_change(total, account->half, -(__s64)block->bytes);
 }
 
 /* A block goes. False: it was not known. */
@@ -204,8 +204,8 @@ static __always_inline int live_add(const struct account *account, __u64 address
  */
 static __always_inline bool account_add(const struct account *account, __u64 address, __u64 bytes, const struct dt_block *replaced)
 {
-	__u32 half = DT_EPOCH_HALF(account->epoch);
-	struct dt_block block = { .bytes = bytes, .generation = DT_EPOCH_GENERATION(account->epoch) };
+	__u32 half = account->half;
+	struct dt_block block = { .bytes = bytes, .generation = account->process->generation };
 	struct dt_trace *total = trace_total(account), *trace;
 	__s64 change = bytes;
 	struct dt_block old;

@@ -3,7 +3,7 @@
 
 const volatile struct dt_config config;
 
-/* DT_EPOCH(generation, half); each program reads it once, so that one event belongs to one moment. */
+/* Each program reads it once, so that one event belongs to one moment. */
 volatile __u64 epoch;
 
 struct dt_site_row {

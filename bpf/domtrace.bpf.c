@@ -62,7 +62,7 @@ static __always_inline bool account_open(struct account *account, enum dt_source
 		return false;
 	account->owner.process = tgid | (__u32)source << DT_OWNER_SOURCE_SHIFT;
 	account->owner.domain = domain;
-	account->epoch = epoch;
+	account->half = DT_EPOCH_HALF(epoch);
 	account->scratch = NULL;
 	return true;
 }

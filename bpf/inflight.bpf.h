@@ -110,11 +110,12 @@ static __always_inline enum call_outcome call_outcome(const struct dt_call *call
 /* Books a call that has returned. The account's scratch holds its traceback if it allocated. */
 static __always_inline void call_book(const struct account *account, const struct dt_call *call, enum call_outcome outcome, __u64 address)
 {
-	bool replaces = call->has_old;
+	/* A clear in the meantime has forgotten the old block. */
+	bool replaces = call->has_old && call->old.generation == account->process->generation;
 
 	if (outcome == CALL_FAILED) {
 		count_add(DT_COUNTER_failed_allocations);
-		if (replaces)
+		if (call->has_old)
 			account_put_back(account, call->block, &call->old);
 		return;
 	}

@@ -10,7 +10,7 @@
  *   live       allocated and not yet freed
  *   traceback  the frames that led to an event
  *   trace      the books of one traceback in one domain of one process
- *   generation the time between two clears; blocks of an earlier one are forgotten
+ *   generation of a process: the time between two clears or execs; blocks of an earlier one are forgotten
  *   half       one of two sets of counters; events write one while a snapshot reads the other
  *   loss       something that is missing from the tables
  *
@@ -130,13 +130,8 @@ struct dt_trace {
 	__s64 live_bytes;               /* now; both halves; only for finding the peaks */
 };
 
-/*
- * The epoch: one word, written by userspace, read once by each program. Lowest bit: the half that events write;
- * high 32 bits: the generation.
- */
+/* The epoch: one word, written by userspace, read once by each program. Its lowest bit is the half that events write. */
 #define DT_EPOCH_HALF(epoch) ((__u32)(epoch) & 1)
-#define DT_EPOCH_GENERATION(epoch) ((__u32)((epoch) >> 32))
-#define DT_EPOCH(generation, half) ((__u64)(generation) << 32 | (half))
 
 /* ---- what userspace tells the programs -------------------------------------------------------------------- */
 
@@ -171,8 +166,8 @@ struct dt_process {
 	__u32 tls_first_block;          /* struct pthread → specific_1stblock[0].data */
 	__u32 tls_blocks;               /* struct pthread → specific[0] */
 	struct dt_python_layout python;
-	__u32 hold_signal;              /* sent to the main thread when the loader has mapped files; 0: none */
-	__u32 reserved;
+	__u32 hold_signal;              /* sent to the thread in which the loader has mapped files; 0: none */
+	__u32 generation;               /* part of the keys of its rows */
 	__u64 allocator_calls[DT_ALLOCATOR_CALLS_MAX]; /* return addresses of calls to free() made by the allocator itself */
 };
 

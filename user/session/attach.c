@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "session/attach.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bpf/libbpf.h>
+
+#include "base/cleanup.h"
+#include "session/skeleton.h"
+#include "session/link.h"
+
+static const char *const method_names[] = {
+	[DT_ATTACH_SESSION] = "session",
+	[DT_ATTACH_MULTI] = "multi",
+	[DT_ATTACH_SINGLE] = "single",
+};
+
+const char *dt_attach_method_name(enum dt_attach_method method)
+{
+	return method_names[method];
+}
+
+enum dt_attach_method dt_attach_method_choose(const struct dt_features *features)
+{
+	if (!features->has[DT_FEATURE_MULTI])
+		return DT_ATTACH_SINGLE;
+	return features->has[DT_FEATURE_SESSION] ? DT_ATTACH_SESSION : DT_ATTACH_MULTI;
+}
+
+/* ---- which program for which shape -------------------------------------------------------------------------------- */
+
+enum role {
+	ROLE_ALLOC_ENTER,
+	ROLE_ALLOC_EXIT,
+	ROLE_ALLOC_SESSION,
+	ROLE_FREE,
+	ROLE_TRACK,
+	ROLE_UNTRACK,
+	ROLE_MAPPINGS,
+	ROLE_COUNT,
+};
+
+static const struct {
+	const char *name;
+	bool returns;
+	bool session;                   /* attached as a session */
+	bool methods[3];                /* loaded for this enum dt_attach_method */
+} roles[ROLE_COUNT] = {
+	[ROLE_ALLOC_ENTER] = { "alloc_enter", false, false, { false, true, true } },
+	[ROLE_ALLOC_EXIT] = { "alloc_exit", true, false, { false, true, true } },
+	[ROLE_ALLOC_SESSION] = { "alloc_session", false, true, { true, false, false } },
+	[ROLE_FREE] = { "free_enter", false, false, { true, true, true } },
+	[ROLE_TRACK] = { "track_enter", false, false, { true, true, true } },
+	[ROLE_UNTRACK] = { "untrack_enter", false, false, { true, true, true } },
+	[ROLE_MAPPINGS] = { "mappings_enter", false, false, { true, true, true } },
+};
+
+static bool role_serves(enum role role, enum dt_shape shape)
+{
+	switch (shape) {
+	case DT_SHAPE_FREE:
+		return role == ROLE_FREE;
+	case DT_SHAPE_TRACK:
+		return role == ROLE_TRACK;
+	case DT_SHAPE_UNTRACK:
+		return role == ROLE_UNTRACK;
+	default:
+		return role == ROLE_ALLOC_ENTER || role == ROLE_ALLOC_EXIT || role == ROLE_ALLOC_SESSION;
+	}
+}
+
+static int role_attach_type(enum role role, enum dt_attach_method method)
+{
+	if (method == DT_ATTACH_SINGLE)
+		return 0;
+	return roles[role].session ? DT_BPF_TRACE_UPROBE_SESSION : DT_BPF_TRACE_UPROBE_MULTI;
+}
+
+int dt_attach_prepare(struct domtrace_bpf *bpf, enum dt_attach_method method)
+{
+	for (enum role role = 0; role < ROLE_COUNT; role++) {
+		struct bpf_program *program = bpf_object__find_program_by_name(bpf->obj, roles[role].name);
+		int error;
+
+		if (!program)
+			return -ENOENT;
+		error = bpf_program__set_autoload(program, roles[role].methods[method]);
+		if (!error)
+			error = bpf_program__set_expected_attach_type(program, (enum bpf_attach_type)role_attach_type(role, method));
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+/* ---- links -------------------------------------------------------------------------------------------------------- */
+
+static int links_add(struct dt_links *links, int fd)
+{
+	int *grown = realloc(links->fds, (links->count + 1) * sizeof(*grown));
+
+	if (!grown) {
+		close(fd);
+		return -ENOMEM;
+	}
+	links->fds = grown;
+	links->fds[links->count++] = fd;
+	return 0;
+}
+
+static void links_cut(struct dt_links *links, size_t count)
+{
+	while (links->count > count)
+		close(links->fds[--links->count]);
+}
+
+void dt_links_close(struct dt_links *links)
+{
+	links_cut(links, 0);
+	free(links->fds);
+	*links = (struct dt_links){ 0 };
+}
+
+struct places {
+	uint64_t offsets[DT_SITE_COUNT + 1], cookies[DT_SITE_COUNT + 1];
+	size_t count;
+};
+
+static int attach_places(const struct domtrace_bpf *bpf, enum dt_attach_method method, enum role role, const char *path,
+			 pid_t pid, const struct places *places, struct dt_links *links)
+{
+	int program_fd = bpf_program__fd(bpf_object__find_program_by_name(bpf->obj, roles[role].name)), fd, error = 0;
+
+	if (method != DT_ATTACH_SINGLE) {
+		fd = dt_link_create_multi(program_fd, role_attach_type(role, method), path, places->offsets, places->cookies,
+					  places->count, pid, roles[role].returns);
+		return fd < 0 ? fd : links_add(links, fd);
+	}
+	for (size_t i = 0; i < places->count && !error; i++) {
+		fd = dt_link_create_single(program_fd, path, places->offsets[i], places->cookies[i], pid, roles[role].returns);
+		error = fd < 0 ? fd : links_add(links, fd);
+	}
+	return error;
+}
+
+static void collect_places(const struct dt_module *module, const struct dt_attach_filter *filter, enum role role, struct places *places)
+{
+	places->count = 0;
+	for (size_t i = 0; i < module->plan_count; i++) {
+		const struct dt_site_plan *plan = &module->plans[i];
+		const struct dt_site_info *info = dt_site_info(plan->site);
+
+		if (!filter->sources[info->source] || !role_serves(role, info->shape))
+			continue;
+		places->offsets[places->count] = plan->offset;
+		places->cookies[places->count++] = plan->site;
+	}
+	if (role == ROLE_MAPPINGS && module->debug_state_vaddr &&
+	    !dt_elf_vaddr_to_offset(module->elf, module->debug_state_vaddr, &places->offsets[0])) {
+		places->cookies[0] = 0;
+		places->count = 1;
+	}
+}
+
+/* Returns before entries: no entry may be seen whose return is not. */
+static const enum role attach_order[] = {
+	ROLE_ALLOC_EXIT, ROLE_ALLOC_ENTER, ROLE_ALLOC_SESSION, ROLE_FREE, ROLE_TRACK, ROLE_UNTRACK, ROLE_MAPPINGS,
+};
+
+int dt_attach_module(const struct domtrace_bpf *bpf, enum dt_attach_method method, const struct dt_attach_filter *filter,
+		     pid_t pid, const struct dt_mapping *mapping, const struct dt_module *module,
+		     const struct dt_log *log, struct dt_links *links)
+{
+	DT_FREE char *path = NULL;
+	size_t before = links->count;
+	int error = dt_mapping_path(pid, mapping, &path);
+
+	for (size_t i = 0; i < DT_ARRAY_SIZE(attach_order) && !error; i++) {
+		enum role role = attach_order[i];
+		struct places places;
+
+		if (!roles[role].methods[method])
+			continue;
+		collect_places(module, filter, role, &places);
+		if (!places.count)
+			continue;
+		error = attach_places(bpf, method, role, path, pid, &places, links);
+	}
+	if (error) {
+		links_cut(links, before);
+		if (error == -ESRCH)
+			return error;   /* the process has gone; whoever asked for it says so */
+		return dt_log_error(log, error, "cannot attach to %s in process %d: %s", module->path, (int)pid, strerror(-error));
+	}
+	return 0;
+}

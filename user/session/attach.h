@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* attach: puts the programs on the sites of one file in one process. */
+#ifndef DT_SESSION_ATTACH_H
+#define DT_SESSION_ATTACH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "session/feature.h"
+#include "session/module.h"
+
+struct domtrace_bpf;
+
+/* How entry and return of a call are attached; each the fallback of the one before. */
+enum dt_attach_method {
+	DT_ATTACH_SESSION,              /* one uprobe session link a file */
+	DT_ATTACH_MULTI,                /* a uprobe_multi link for the entries, one for the returns */
+	DT_ATTACH_SINGLE,               /* a perf event for each site, and one for its return */
+};
+
+enum dt_attach_method dt_attach_method_choose(const struct dt_features *features);
+const char *dt_attach_method_name(enum dt_attach_method method);
+
+/* Which sources are traced. */
+struct dt_attach_filter {
+	bool sources[DT_SOURCE_COUNT];
+};
+
+/* Chooses, before load, which programs are loaded and how they will be attached. */
+int dt_attach_prepare(struct domtrace_bpf *bpf, enum dt_attach_method method);
+
+struct dt_links {
+	int *fds;
+	size_t count;
+};
+
+/*
+ * Attaches all wanted sites of a module in process `pid`, the loader's hook included. Nothing stays attached on failure,
+ * which is said.
+ */
+int dt_attach_module(const struct domtrace_bpf *bpf, enum dt_attach_method method, const struct dt_attach_filter *filter,
+		     pid_t pid, const struct dt_mapping *mapping, const struct dt_module *module,
+		     const struct dt_log *log, struct dt_links *links);
+void dt_links_close(struct dt_links *links);
+
+#endif

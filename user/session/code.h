@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* code: CPython code objects by their numbers: file, name, lines. */
+#ifndef DT_SESSION_CODE_H
+#define DT_SESSION_CODE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <uthash.h>
+
+#include <linux/types.h>
+
+#include <domtrace/wire.h>
+
+struct dt_code {
+	struct {
+		uint64_t code;
+		uint64_t pid;
+	} key;
+	char *file, *name;              /* UTF-8 */
+	int first_line;
+	uint8_t *lines;
+	size_t lines_size;              /* 0: no line is known */
+	UT_hash_handle hh;
+};
+
+/* Adds or replaces one. Reads what did not fit into the record from the process. -ENOMEM, -EBADMSG. */
+int dt_codes_add(struct dt_code **codes, const struct dt_code_event *event, size_t size);
+const struct dt_code *dt_codes_find(struct dt_code *codes, pid_t pid, uint64_t code);
+void dt_codes_remove_process(struct dt_code **codes, pid_t pid);
+void dt_codes_clear(struct dt_code **codes);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * collect: reads the kernel's tables at one moment.
+ *
+ * Events write one half of each row. A snapshot turns the epoch, waits until no program runs that saw the old one, and
+ * reads the half that nobody writes any more; the other half was read the same way at the turn before and has not
+ * changed in between. Their sum is the table at the turn, exactly, and the target never waited.
+ */
+#ifndef DT_SESSION_COLLECT_H
+#define DT_SESSION_COLLECT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "session/traced.h"
+#include "session/tracebacks.h"
+#include "snapshot/snapshot.h"
+
+struct dt_collect;
+struct domtrace_bpf;
+
+/* -ENOMEM, or what the kernel says of a new map. */
+int dt_collect_new(struct domtrace_bpf *bpf, struct dt_collect **ret_collect);
+void dt_collect_free(struct dt_collect *collect);
+
+/* Returns when every program that was running at the call has ended. */
+int dt_collect_wait(struct dt_collect *collect);
+/* Turns the epoch: what happens from now on is not in the tables that dt_collect_read() reads. */
+int dt_collect_turn(struct dt_collect *collect);
+/* Reads what was written before the last turn. */
+int dt_collect_read(struct dt_collect *collect);
+/* Adds domains and traces of the processes (rows `first`, `first` + 1 … of the snapshot) and the counters. */
+int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *processes, size_t count, uint32_t first,
+		    struct dt_tracebacks *tracebacks, struct dt_snapshot *snapshot);
+/* Forgets all rows whose generation is not that of their process, here and in the kernel. */
+int dt_collect_forget(struct dt_collect *collect, struct dt_traced *const *processes, size_t count);
+/* Takes the live blocks and code objects of a process out that nobody runs at the moment. */
+int dt_collect_sweep(struct dt_collect *collect, pid_t pid, uint32_t generation);
+/* Counters start again from zero. */
+int dt_collect_clear_counters(struct dt_collect *collect);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* module: what is known of a file that processes map: read once, used for all of them. */
+#ifndef DT_SESSION_MODULE_H
+#define DT_SESSION_MODULE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uthash.h>
+
+#include "base/log.h"
+#include "session/sites.h"
+#include "target/elf.h"
+#include "target/maps.h"
+#include "target/python.h"
+#include "target/symbols.h"
+
+struct dt_module {
+	struct {
+		uint64_t device, inode;
+	} key;
+	char *path;                     /* as the first process that mapped it sees it */
+	struct dt_elf *elf;             /* NULL: not an ELF file, nothing below is filled in */
+	struct dt_symbols *symbols;
+	struct dt_site_plan *plans;
+	size_t plan_count;
+	struct dt_python python;
+	bool has_python;
+	bool has_tls_layout;            /* it is a glibc */
+	uint32_t tls_first_block, tls_blocks;
+	uint64_t allocator_calls[DT_ALLOCATOR_CALLS_MAX]; /* vaddrs behind calls of free() by the allocator itself */
+	size_t allocator_call_count;
+	uint64_t debug_state_vaddr;     /* of _dl_debug_state, in a dynamic loader; 0: none */
+	UT_hash_handle hh;
+};
+
+struct dt_modules {
+	struct dt_module *table;
+	bool cheap_sites;
+	const struct dt_log *log;
+};
+
+/*
+ * The module of a mapping of a file; reads it when it is new. The result is owned by `modules` and stays. A file that
+ * is not ELF gives a module without `elf`. -ENOENT: the file cannot be opened any more. -ENOMEM.
+ */
+int dt_modules_get(struct dt_modules *modules, pid_t pid, const struct dt_mapping *mapping, struct dt_module **ret_module);
+void dt_modules_clear(struct dt_modules *modules);
+
+/* Address minus vaddr in a process that maps the module there. -ENXIO: the mapping is of no segment. */
+int dt_module_bias(const struct dt_module *module, const struct dt_mapping *mapping, uint64_t *ret_bias);
+
+#endif

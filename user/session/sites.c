@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "session/sites.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+static const struct dt_site_info infos[DT_SITE_COUNT] = {
+#define DT_SITE(name, family, form, size, count, block, out) \
+	[DT_SITE_##name] = { .symbol = #name, .source = DT_SOURCE_##family, .shape = DT_SHAPE_##form },
+#include <domtrace/sites.def>
+#undef DT_SITE
+};
+
+const struct dt_site_info *dt_site_info(enum dt_site site)
+{
+	return &infos[site];
+}
+
+static struct dt_site_plan *find_entry(struct dt_site_plan *plans, size_t count, uint64_t entry_vaddr)
+{
+	for (size_t i = 0; i < count; i++)
+		if (plans[i].entry_vaddr == entry_vaddr)
+			return &plans[i];
+	return NULL;
+}
+
+/* The entry itself, for machines or users that do without the cheap places. */
+static void move_to_entry(struct dt_site_plan *plan)
+{
+	plan->place.vaddr = plan->entry_vaddr;
+	plan->place.distance = 0;
+	plan->place.reason = "the entry: cheap sites are not used";
+}
+
+static int plan_site(const struct dt_elf *elf, const char *file, bool cheap, const struct dt_log *log,
+		     const struct dt_elf_symbol *symbol, enum dt_site site, struct dt_site_plan *plan)
+{
+	int error = dt_probe_site_find(elf, symbol->vaddr, &plan->place);
+
+	plan->site = site;
+	plan->entry_vaddr = symbol->vaddr;
+	plan->aliases = 0;
+	if (!error && !cheap && plan->place.distance)
+		move_to_entry(plan);
+	if (!error)
+		error = dt_elf_vaddr_to_offset(elf, plan->place.vaddr, &plan->offset);
+	if (error)
+		dt_log_warning(log, "%s in %s cannot be probed (%s): its calls are not traced", symbol->name, file, strerror(-error));
+	return error;
+}
+
+int dt_sites_plan(const struct dt_elf *elf, const char *file, bool cheap, const struct dt_log *log,
+		  struct dt_site_plan **ret_plans, size_t *ret_count)
+{
+	DT_FREE struct dt_site_plan *plans = calloc(DT_SITE_COUNT, sizeof(*plans));
+	size_t count = 0;
+
+	if (!plans)
+		return -ENOMEM;
+	for (enum dt_site site = 0; site < DT_SITE_COUNT; site++) {
+		struct dt_elf_symbol symbol;
+		struct dt_site_plan *same;
+
+		if (dt_elf_find_symbol(elf, infos[site].symbol, &symbol) || !symbol.function || symbol.indirect || !symbol.dynamic)
+			continue;
+		same = find_entry(plans, count, symbol.vaddr);
+		if (same && infos[same->site].shape == infos[site].shape)
+			same->aliases |= 1u << site;
+		else if (!plan_site(elf, file, cheap, log, &symbol, site, &plans[count]))
+			count++;
+	}
+	*ret_plans = DT_TAKE(plans);
+	*ret_count = count;
+	return 0;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* traced: one traced process, from when it is added to the end of the session. */
+#ifndef DT_SESSION_TRACED_H
+#define DT_SESSION_TRACED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <linux/types.h>
+
+#include <domtrace/wire.h>
+
+#include "session/attach.h"
+#include "session/module.h"
+#include "target/maps.h"
+#include "target/process.h"
+
+struct dt_traced {
+	pid_t pid;
+	int pidfd;                      /* readable when the process has ended; −1 afterwards */
+	bool exited;
+	struct dt_process_info info;
+	const struct dt_python *python; /* owned by its module; NULL: none found */
+	uint64_t image;                 /* where its stack begins: another value means another program (exec) */
+	struct dt_maps maps;            /* as last read */
+	const struct dt_module **attached; /* modules whose sites are attached */
+	size_t attached_count;
+	size_t sites[DT_SOURCE_COUNT];  /* attached sites by source */
+	struct dt_links links;
+	struct dt_process row;          /* as the programs see it */
+};
+
+/* NULL: no memory. */
+struct dt_traced *dt_traced_new(pid_t pid, int pidfd);
+void dt_traced_free(struct dt_traced *traced);
+
+/* Reads its mappings anew. -ESRCH: it has gone, the old ones stay. */
+int dt_traced_read_maps(struct dt_traced *traced);
+/* Attaches what is mapped and not yet attached, and brings `row` up to date. */
+int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const struct domtrace_bpf *bpf,
+		     enum dt_attach_method method, const struct dt_attach_filter *filter, const struct dt_log *log);
+/* Is an allocator mapped and attached to (or would be, did the filter want it)? */
+bool dt_traced_has_allocator(const struct dt_traced *traced);
+/* Another program runs in it: a new generation, nothing known of it yet. */
+void dt_traced_forget_image(struct dt_traced *traced);
+/* Where the stack of its program begins (/proc/PID/stat, startstack). -ESRCH. */
+int dt_traced_read_image(pid_t pid, uint64_t *ret_image);
+
+#endif

@@ -29,7 +29,7 @@ def start_redis(place):
         executable=REDIS)
     deadline = time.monotonic() + seconds(30)
     while redis(place, "PING") != "PONG":
-        expect(server.child.poll() is None, f"redis-server ended: {server.output()} {server.stderr()}")
+        expect(server.child.poll() is None, f"redis-server ended: {server.lines} {server.stderr()}")
         expect(time.monotonic() < deadline, "redis-server does not answer")
         time.sleep(0.1)
     return server

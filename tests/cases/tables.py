@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Compares the tables of a snapshot with what a workload tells of itself: whole tables, no row more or less."""
-import ast
 import functools
 import os
 
@@ -113,7 +112,7 @@ def functions_of_lines(path):
     """Which code objects have an instruction on a line: {line: {names}}; None when the source cannot be had."""
     try:
         with open(path, "rb") as file:
-            todo = [compile(file.read(), path, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)]
+            todo = [compile(file.read(), path, "exec")]
     except (OSError, SyntaxError, ValueError):
         return None
     names = {}

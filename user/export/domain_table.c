@@ -117,6 +117,8 @@ int dt_domain_table_write(const struct dt_page *page, const struct dt_snapshot *
 			form++;
 		else if (gap > 1)
 			gap--;
+		else if (name_columns > strlen("domain"))
+			name_columns--;
 		else
 			break;
 	}

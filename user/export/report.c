@@ -19,7 +19,7 @@
 
 #define TOP_DEFAULT 10
 #define COLUMNS_DEFAULT 80
-#define COLUMNS_MIN 60                  /* the table of domains has nothing left to give up below this */
+#define COLUMNS_MIN 66                  /* the table of domains has nothing left to give up below this */
 #define KIB_SIZE (DT_FIGURE_SIZE + 32)
 
 struct report {
@@ -54,16 +54,22 @@ static struct amount amount_of(const struct dt_snapshot_trace *trace)
 	return (struct amount){ trace->blocks, trace->bytes, trace->allocations, trace->allocated_bytes, trace->peak_bytes };
 }
 
-/* "WORDS1171.9 KiB (1,200,000 bytes)" with the rounded part strong. */
-static void print_kib(const struct dt_page *page, enum dt_style style, const char *words, uint64_t bytes)
+/* "WORDS1171.9 KiB (1,200,000 bytes)TAIL"; what does not fit goes on in another line. */
+static void print_kib(const struct dt_page *page, enum dt_style style, const char *words, uint64_t bytes, const char *tail)
 {
 	char text[KIB_SIZE];
 	const char *exact;
+	size_t used;
 
 	dt_figure_kib(bytes, text, &exact);
+	used = strlen(words) + strlen(text);
 	dt_page_print(page, style, "%s%.*s", words, (int)(exact - text), text);
+	if (used > page->columns) {
+		dt_page_print(page, DT_STYLE_PLAIN, "\n    ");
+		used = strlen("    ") + strlen(exact);
+	}
 	dt_page_print(page, DT_STYLE_WEAK, "%s", exact);
-	dt_page_print(page, DT_STYLE_PLAIN, "\n");
+	dt_page_print(page, DT_STYLE_PLAIN, "%s%s\n", used + strlen(tail) > page->columns ? "\n   " : "", tail);
 }
 
 static void print_blocks(const struct dt_page *page, enum dt_style style, const char *prefix, const struct amount *amount)
@@ -71,27 +77,27 @@ static void print_blocks(const struct dt_page *page, enum dt_style style, const 
 	char words[96];
 
 	snprintf(words, sizeof(words), "%s%" PRIu64 " memory blocks: ", prefix, amount->blocks);
-	print_kib(page, style, words, amount->bytes);
+	print_kib(page, style, words, amount->bytes, "");
 }
 
 /* The figure that was sorted by leads; the live ones, when they are not it, have a line of their own. */
 static void print_amount(const struct report *report, const char *prefix, const struct amount *amount)
 {
-	char words[96];
+	char words[96], tail[64];
 
 	switch (report->sort) {
 	case DT_SORT_ALLOCATED:
 		snprintf(words, sizeof(words), "%sallocated ", prefix);
-		print_kib(&report->page, DT_STYLE_STRONG, words, amount->allocated_bytes);
-		dt_page_print(&report->page, DT_STYLE_PLAIN, "    in %" PRIu64 " allocations\n", amount->allocations);
+		snprintf(tail, sizeof(tail), " in %" PRIu64 " allocations", amount->allocations);
+		print_kib(&report->page, DT_STYLE_STRONG, words, amount->allocated_bytes, tail);
 		break;
 	case DT_SORT_ALLOCATIONS:
 		snprintf(words, sizeof(words), "%s%" PRIu64 " allocations: ", prefix, amount->allocations);
-		print_kib(&report->page, DT_STYLE_STRONG, words, amount->allocated_bytes);
+		print_kib(&report->page, DT_STYLE_STRONG, words, amount->allocated_bytes, "");
 		break;
 	case DT_SORT_PEAK:
 		snprintf(words, sizeof(words), "%speak ", prefix);
-		print_kib(&report->page, DT_STYLE_STRONG, words, amount->peak_bytes);
+		print_kib(&report->page, DT_STYLE_STRONG, words, amount->peak_bytes, "");
 		break;
 	case DT_SORT_LIVE:
 	case DT_SORT_COUNT:
@@ -126,7 +132,7 @@ static void print_others(const struct report *report, const uint32_t *indexes, s
 			 sum.blocks);
 		bytes = sum.bytes;
 	}
-	print_kib(&report->page, DT_STYLE_PLAIN, words, bytes);
+	print_kib(&report->page, DT_STYLE_PLAIN, words, bytes, "");
 }
 
 /* ---- sections ------------------------------------------------------------------------------------------------ */
@@ -158,7 +164,9 @@ static int write_top(const struct report *report, uint32_t domain)
 		struct amount amount = amount_of(trace);
 		char prefix[32];
 
-		snprintf(prefix, sizeof(prefix), "%s#%zu: ", i ? "\n" : "", i + 1);
+		if (i)
+			dt_page_print(page, DT_STYLE_PLAIN, "\n");
+		snprintf(prefix, sizeof(prefix), "#%zu: ", i + 1);
 		print_amount(report, prefix, &amount);
 		error = dt_traceback_write(page, report->snapshot, trace->traceback, report->listing);
 	}
@@ -257,7 +265,7 @@ static void write_counters(const struct report *report)
 			first = false;
 		}
 	if (first)
-		dt_page_print(&report->page, DT_STYLE_GOOD, "Losses: none\n");
+		dt_page_print_words(&report->page, DT_STYLE_GOOD, 0, 0, "Losses: none");
 	/* How much of what was freed is older than the trace is worth knowing even when it is nothing. */
 	write_counter(report, DT_COUNTER_unmatched_frees, DT_STYLE_PLAIN, "Counts: ", true);
 	for (enum dt_counter i = 0; i < DT_COUNTER_COUNT; i++)

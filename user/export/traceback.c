@@ -23,20 +23,29 @@ static const char *const reasons[] = {
 };
 _Static_assert(DT_ARRAY_SIZE(reasons) == DT_TRUNCATION_COUNT, "a truncation has no reason");
 
+static void write_note(const struct dt_page *page, const char *words)
+{
+	dt_page_print(page, DT_STYLE_WEAK, "%*s... %s", (int)INDENT, "", words);
+	dt_page_print(page, DT_STYLE_PLAIN, "\n");
+}
+
 static void write_gaps(const struct dt_page *page, const struct dt_snapshot *snapshot,
 		       const struct dt_snapshot_traceback *traceback)
 {
 	const char *reason = reasons[traceback->truncation];
 	uint32_t cut = traceback->total_frames - traceback->frame_count;
+	char words[96];
 
 	if (reason)
-		dt_page_print(page, DT_STYLE_WEAK, "%*s... %s\n", (int)INDENT, "", reason);
+		write_note(page, reason);
 	else if (!traceback->total_frames)
-		dt_page_print(page, DT_STYLE_WEAK, "%*s... no frames\n", (int)INDENT, "");
-	if (cut)
-		dt_page_print(page, DT_STYLE_WEAK, "%*s... %s%u older frame%s not kept (limit %u)\n", (int)INDENT, "",
-			      traceback->truncation == DT_TRUNCATION_TOO_DEEP ? "at least " : "", cut, cut == 1 ? "" : "s",
-			      snapshot->traceback_limit);
+		write_note(page, "no frames");
+	if (cut) {
+		snprintf(words, sizeof(words), "%s%u older frame%s not kept (limit %u)",
+			 traceback->truncation == DT_TRUNCATION_TOO_DEEP ? "at least " : "", cut, cut == 1 ? "" : "s",
+			 snapshot->traceback_limit);
+		write_note(page, words);
+	}
 }
 
 /* Prints `  File "FILE"MIDDLE FUNCTION TAIL`, shortened to the page: the function keeps at least half of the room. */

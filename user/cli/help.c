@@ -56,10 +56,10 @@ void dt_help_write(FILE *out)
 {
 	const char *name, *help;
 
-	fputs("Usage: domtrace [OPTION]... -p PID[,PID...]            trace running processes\n"
-	      "       domtrace [OPTION]... [--] COMMAND [ARGUMENT]... start COMMAND and trace it\n"
-	      "       domtrace sites [OPTION]... -p PID[,PID...]      show where it would probe\n"
-	      "       domtrace doctor [OPTION]...                     show what this machine has\n"
+	fputs("Usage: domtrace [OPTION]... -p PID[,PID...]         trace running processes\n"
+	      "       domtrace [OPTION]... [--] COMMAND [WORD]...  start COMMAND and trace it\n"
+	      "       domtrace sites [OPTION]... -p PID[,PID...]   show where it would probe\n"
+	      "       domtrace doctor [OPTION]...                  show what this machine has\n"
 	      "\n"
 	      "Traces the memory that processes allocate, by domain and by traceback.\n"
 	      "\n", out);

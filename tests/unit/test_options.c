@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* options: what every command line means, and the one sentence that a wrong one gets. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "cli/help.h"
+#include "cli/option.h"
+#include "fake_session.h"
+
+static char said[512];
+
+static void write_log(void *context, enum dt_log_level level, const char *line)
+{
+	(void)context;
+	assert_int_equal(level, DT_LOG_ERROR);
+	strcat(said, line);
+	strcat(said, "|");
+}
+
+/* Words of a command line without the program's name; `words` is written on, as argv is. */
+static int parse(char *words, struct dt_options *ret_options)
+{
+	static char *argv[32];
+	struct dt_log log = { write_log, NULL };
+	int argc = 1;
+
+	argv[0] = "domtrace";
+	said[0] = '\0';
+	for (char *word = strtok(words, " "); word; word = strtok(NULL, " "))
+		argv[argc++] = word;
+	argv[argc] = NULL;
+	return dt_options_parse(argc, argv, &log, ret_options);
+}
+
+static void test_everything(void **state)
+{
+	char words[] = "-p 1,22 --pid=333 -p22 -d numpy --domain !libc -i 0.25 -c 3 -t 10 -o out.json --top 5 --sort peak "
+		       "-l 256 --live-blocks 1000 --without warp --without shields -vv";
+	DT_CLEANUP(dt_options_clear) struct dt_options options = { 0 };
+
+	(void)state;
+	assert_int_equal(parse(words, &options), 0);
+	assert_int_equal(options.command, DT_COMMAND_TRACE);
+	assert_false(options.help || options.version);
+	assert_int_equal(options.verbosity, DT_LOG_TRACE);
+	assert_int_equal(options.pid_count, 3);
+	assert_memory_equal(options.pids, ((pid_t[]){ 1, 22, 333 }), 3 * sizeof(pid_t));
+	assert_string_equal(options.domains[0], "numpy");
+	assert_string_equal(options.domains[1], "!libc");
+	assert_null(options.domains[2]);
+	assert_int_equal(options.interval_ns, 250000000);
+	assert_int_equal(options.count, 3);
+	assert_int_equal(options.duration_ns, 10000000000);
+	assert_string_equal(options.output, "out.json");
+	assert_int_equal(options.top, 5);
+	assert_int_equal(options.sort, DT_SORT_PEAK);
+	assert_int_equal(options.frame_limit, 256);
+	assert_int_equal(options.live_blocks_max, 1000);
+	assert_string_equal(options.without[0], "warp");
+	assert_string_equal(options.without[1], "shields");
+	assert_null(options.without[2]);
+	assert_null(options.argv);
+	assert_string_equal(said, "");
+}
+
+static void test_defaults(void **state)
+{
+	char words[] = "-p 1";
+	DT_CLEANUP(dt_options_clear) struct dt_options options = { 0 };
+	struct dt_session_opts opts;
+	struct dt_log log = { write_log, NULL };
+
+	(void)state;
+	assert_int_equal(parse(words, &options), 0);
+	assert_int_equal(options.verbosity, DT_LOG_INFO);
+	assert_int_equal(options.sort, DT_SORT_LIVE);
+	assert_null(options.output);
+	assert_int_equal(options.interval_ns | options.duration_ns | options.count | options.top, 0);
+	opts = dt_options_session(&options, &log);
+	assert_memory_equal(&opts, &((struct dt_session_opts){ .size = sizeof(opts), .log = log }), sizeof(opts));
+}
+
+/* Words behind the first that is no option belong to the command, whatever they look like. */
+static void test_commands(void **state)
+{
+	static const struct {
+		const char *words;
+		int skipped;            /* words before the command's */
+	} cases[] = {
+		{ "python3 -c pass", 0 }, { "-- python3 -c pass", 1 }, { "-q -d numpy python3 -p 7", 3 }, { "-- -odd --top 0", 1 },
+		{ "-- sites -p 1", 1 }, { "-q sites -p 1", 1 }, { "-- doctor", 1 }, { "env -- doctor", 0 }, { "-- --", 1 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < DT_ARRAY_SIZE(cases); i++) {
+		DT_CLEANUP(dt_options_clear) struct dt_options options = { 0 };
+		char words[64], rest[64] = "", *expected = words;
+		int skipped = cases[i].skipped;
+
+		strcpy(words, cases[i].words);
+		assert_int_equal(parse(words, &options), 0);
+		assert_int_equal(options.command, DT_COMMAND_TRACE);
+		fake_join(rest, (const char *const *)options.argv);
+		strcpy(words, cases[i].words);
+		while (skipped--)
+			expected = strchr(expected, ' ') + 1;
+		assert_string_equal(rest, expected);
+	}
+}
+
+static void test_subcommands(void **state)
+{
+	char sites[] = "sites -p 1,2 --without warp -q", doctor[] = "doctor -v --without shields", bare[] = "doctor";
+	struct dt_options options = { 0 };
+
+	(void)state;
+	assert_int_equal(parse(sites, &options), 0);
+	assert_int_equal(options.command, DT_COMMAND_SITES);
+	assert_int_equal(options.pid_count, 2);
+	assert_int_equal(options.verbosity, DT_LOG_ERROR);
+	assert_string_equal(options.without[0], "warp");
+	dt_options_clear(&options);
+	assert_int_equal(parse(doctor, &options), 0);
+	assert_int_equal(options.command, DT_COMMAND_DOCTOR);
+	assert_int_equal(options.verbosity, DT_LOG_DEBUG);
+	assert_string_equal(options.without[0], "shields");
+	dt_options_clear(&options);
+	assert_int_equal(parse(bare, &options), 0);
+	assert_int_equal(options.command, DT_COMMAND_DOCTOR);
+}
+
+/* Help and version need nothing else, and what stands behind them is not looked at. */
+static void test_help_and_version(void **state)
+{
+	static const char *const lines[] = { "-h", "--help", "-V", "--version", "-h --nonsense", "sites -h", "doctor --version",
+					     "-p 1 --help -l 0", "--he" };
+
+	(void)state;
+	for (size_t i = 0; i < DT_ARRAY_SIZE(lines); i++) {
+		DT_CLEANUP(dt_options_clear) struct dt_options options = { 0 };
+		char words[64];
+
+		strcpy(words, lines[i]);
+		assert_int_equal(parse(words, &options), 0);
+		assert_int_equal(options.help + options.version, 1);
+		assert_int_equal(options.version, strstr(lines[i], "ersion") || strstr(lines[i], "-V"));
+	}
+}
+
+#define RANGE(name, text, low, high) \
+	{ "-p 1 --" name " " text, "--" name ": '" text "' is not a whole number from " low " to " high "|" }
+
+static void test_wrong_usage(void **state)
+{
+	static const struct {
+		const char *words, *sentence;
+	} cases[] = {
+		{ "", "nothing to trace: give -p PID, or a command to start|" },
+		{ "--", "nothing to trace: give -p PID, or a command to start|" },
+		{ "-q", "nothing to trace: give -p PID, or a command to start|" },
+		{ "-p 1 ls", "-p and a command ('ls') exclude each other|" },
+		{ "-p 1 -- ls", "-p and a command ('ls') exclude each other|" },
+		{ "-p 1 -c 5", "--count counts the snapshots of --interval: give that, too|" },
+		{ "-p", "--pid needs a value: PID[,PID...]|" },
+		{ "--interval", "--interval needs a value: SECONDS|" },
+		{ "--quiet=1", "--quiet takes no value|" },
+		{ "-x", "there is no option -x|" },
+		{ "-qx", "there is no option -x|" },
+		{ "--nonsense", "there is no option --nonsense, or it is short for several|" },
+		{ "--ver", "there is no option --ver, or it is short for several|" },
+		{ "-p 0", "--pid: '0' is not a list of process numbers|" },
+		{ "-p -1", "--pid: '-1' is not a list of process numbers|" },
+		{ "-p 1,,2", "--pid: '1,,2' is not a list of process numbers|" },
+		{ "-p 1,", "--pid: '1,' is not a list of process numbers|" },
+		{ "-p ,", "--pid: ',' is not a list of process numbers|" },
+		{ "--pid=", "--pid: '' is not a list of process numbers|" },
+		{ "-p 2147483648", "--pid: '2147483648' is not a list of process numbers|" },
+		{ "-p 12345678901234567890", "--pid: '12345678901234567890' is not a list of process numbers|" },
+		{ "-p 1,redis", "--pid: '1,redis' is not a list of process numbers|" },
+		{ "-p 1 --domain=", "--domain: '' is not the name of a domain|" },
+		{ "-p 1 --output=", "--output: '' is not the name of a file|" },
+		{ "-p 1 -i 0", "--interval: '0' is not a number of seconds above 0|" },
+		{ "-p 1 -i -1", "--interval: '-1' is not a number of seconds above 0|" },
+		{ "-p 1 -i 1s", "--interval: '1s' is not a number of seconds above 0|" },
+		{ "-p 1 -i 1e3", "--interval: '1e3' is not a number of seconds above 0|" },
+		{ "-p 1 -t 0.0000000001", "--duration: '0.0000000001' is not a number of seconds above 0|" },
+		{ "-p 1 -t 99999999999", "--duration: '99999999999' is not a number of seconds above 0|" },
+		{ "-p 1 --sort size", "--sort: 'size' is not live, count, allocated, allocations or peak|" },
+		{ "-p 1 --without wheels", "--without: 'wheels' is not a feature; 'domtrace --help' lists them|" },
+		RANGE("count", "0", "1", "18446744073709551615"),
+		RANGE("count", "18446744073709551616", "1", "18446744073709551615"),
+		RANGE("top", "0", "1", "4294967295"),
+		RANGE("top", "ten", "1", "4294967295"),
+		RANGE("limit", "0", "1", "256"),
+		RANGE("limit", "257", "1", "256"),
+		RANGE("limit", "+5", "1", "256"),
+		RANGE("live-blocks", "2147483649", "1", "2147483648"),
+		{ "sites", "'domtrace sites' needs a process: give it with -p PID|" },
+		{ "sites -p 1 -i 1", "'domtrace sites' does not take --interval|" },
+		{ "sites -p 1 ls", "'domtrace sites' does not take 'ls'|" },
+		{ "doctor -p 1", "'domtrace doctor' does not take --pid|" },
+		{ "doctor now", "'domtrace doctor' does not take 'now'|" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < DT_ARRAY_SIZE(cases); i++) {
+		struct dt_options options, untouched;
+		char words[64];
+
+		memset(&options, 0x5a, sizeof(options));
+		memset(&untouched, 0x5a, sizeof(untouched));
+		strcpy(words, cases[i].words);
+		assert_int_equal(parse(words, &options), -EINVAL);
+		assert_string_equal(said, cases[i].sentence);
+		assert_memory_equal(&options, &untouched, sizeof(options));
+	}
+}
+
+/* The sentence that lists the orders lists all of them. */
+static void test_sorts_are_listed(void **state)
+{
+	char list[128] = "";
+
+	(void)state;
+	for (int i = 0; i < DT_SORT_COUNT_; i++)
+		strcat(strcat(list, i == 0 ? "" : i == DT_SORT_COUNT_ - 1 ? " or " : ", "), dt_sort_name((enum dt_sort)i));
+	for (const struct dt_option *option = dt_option_table; option->name; option++)
+		if (!strcmp(option->name, "sort"))
+			assert_string_equal(option->wants, list);
+}
+
+static void test_table(void **state)
+{
+	size_t count = 0;
+
+	(void)state;
+	for (const struct dt_option *option = dt_option_table; option->name; option++, count++) {
+		assert_non_null(option->set);
+		assert_non_null(option->help);
+		assert_int_not_equal(option->commands, 0);
+		for (const struct dt_option *other = dt_option_table; other != option; other++) {
+			assert_string_not_equal(other->name, option->name);
+			assert_false(option->letter && option->letter == other->letter);
+		}
+	}
+	assert_int_equal(count, DT_OPTION_COUNT);
+}
+
+static void test_help(void **state)
+{
+	DT_FREE char *text = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
+
+	(void)state;
+	dt_help_write(out);
+	fclose(out);
+	for (const char *line = text; *line; line = strchr(line, '\n') + 1) {
+		assert_true(strcspn(line, "\n") <= 80);
+		assert_int_not_equal(line[strcspn(line, "\n") - (*line != '\n')], ' ');
+	}
+	assert_non_null(strstr(text, "\n  -l, --limit N             frames kept per traceback, up to 256 (64)\n"));
+	assert_non_null(strstr(text, "\n      --without FEATURE     do without a feature of the kernel, listed below;\n"
+				     "                            repeatable\n"));
+	assert_non_null(strstr(text, "\n'domtrace sites' takes -p --without -q -v -h -V.\n"
+				     "'domtrace doctor' takes --without -q -v -h -V.\n"));
+	assert_non_null(strstr(text, "\n  warp                      a feature of the fake session\n"
+				     "  shields                   a feature of the fake session\n"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_everything), cmocka_unit_test(test_defaults), cmocka_unit_test(test_commands),
+		cmocka_unit_test(test_subcommands), cmocka_unit_test(test_help_and_version),
+		cmocka_unit_test(test_wrong_usage), cmocka_unit_test(test_sorts_are_listed), cmocka_unit_test(test_table),
+		cmocka_unit_test(test_help),
+	};
+
+	fake_reset();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

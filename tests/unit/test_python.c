@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * CPython in a file: what detect says against what the interpreter says of itself, and the layout against a running
+ * interpreter, whose frames are walked here as the BPF programs do it.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "target/maps.h"
+#include "target/process.h"
+#include "target/python.h"
+#include "target/python_lines.h"
+
+static void close_elf(struct dt_elf **elf)
+{
+	dt_elf_close(*elf);
+}
+
+#define ELF_OWNED DT_CLEANUP(close_elf) struct dt_elf *
+
+static struct dt_elf *open_elf(const char *path)
+{
+	struct dt_elf *elf = NULL;
+
+	assert_int_equal(dt_elf_open(open(path, O_RDONLY | O_CLOEXEC), &elf), 0);
+	return elf;
+}
+
+/*
+ * Py_GetVersion of a release candidate, so that this executable looks like a CPython of which the version stands in
+ * the code alone. Before the right string come one that only begins like it, and one that is cut off by its end.
+ */
+__asm__(".pushsection .rodata\n"
+	"91: .asciz \"3.9.0 (default)\"\n92: .asciz \"3.9.0rc\"\n93: .asciz \"3.9.0rc2+\"\n.popsection\n"
+	".pushsection .text\n.globl Py_GetVersion\n.type Py_GetVersion, @function\n"
+	"Py_GetVersion: lea 91b(%rip), %rax\nlea 92b(%rip), %rax\nlea 93b(%rip), %rcx\nret\n"
+	".size Py_GetVersion, . - Py_GetVersion\n.popsection\n");
+
+static void test_version_from_the_code(void **state)
+{
+	ELF_OWNED elf = open_elf("/proc/self/exe");
+	struct dt_python python;
+
+	(void)state;
+	assert_int_equal(dt_python_detect(elf, &python), 0);
+	assert_int_equal(python.version_hex, 0x030900c2);
+	assert_string_equal(python.version, "3.9.0rc2");
+	assert_null(python.layout);
+	assert_int_equal(python.thread_current_vaddr, 0);
+	assert_int_equal(python.thread_key_vaddr, 0);
+}
+
+static const char *libc_path(void)
+{
+	static Dl_info info;
+
+	assert_true(dladdr(dlsym(RTLD_NEXT, "getppid"), &info));
+	return info.dli_fname;
+}
+
+static void test_no_python(void **state)
+{
+	ELF_OWNED elf = open_elf(libc_path());
+	struct dt_python python = { .version_hex = 7 };
+
+	(void)state;
+	assert_int_equal(dt_python_detect(elf, &python), -ENOENT);
+	assert_int_equal(python.version_hex, 7);
+}
+
+/* ---- thread-specific data ------------------------------------------------------------------------------------ */
+
+static void *check_keys(void *argument)
+{
+	const uint32_t *offsets = argument;
+	const uint8_t *thread = (const uint8_t *)pthread_self();
+	pthread_key_t keys[100];
+	size_t in_first = 0;
+
+	for (size_t i = 0; i < DT_ARRAY_SIZE(keys); i++) {
+		const uint8_t *block;
+		uint64_t value;
+
+		assert_int_equal(pthread_key_create(&keys[i], NULL), 0);
+		assert_int_equal(pthread_setspecific(keys[i], (void *)(0x1234000 + i)), 0);
+		/* As the frame walker finds it: by the table for any key, in the thread itself for the first 32. */
+		memcpy(&block, thread + offsets[1] + 8 * (keys[i] / 32), sizeof(block));
+		memcpy(&value, block + 16 * (keys[i] % 32) + 8, sizeof(value));
+		assert_int_equal(value, 0x1234000 + i);
+		if (keys[i] >= 32)
+			continue;
+		memcpy(&value, thread + offsets[0] + 16 * keys[i], sizeof(value));
+		assert_int_equal(value, 0x1234000 + i);
+		in_first++;
+	}
+	assert_in_range(in_first, 1, 32);
+	for (size_t i = 0; i < DT_ARRAY_SIZE(keys); i++)
+		pthread_key_delete(keys[i]);
+	return NULL;
+}
+
+static void test_tls_layout(void **state)
+{
+	ELF_OWNED libc = open_elf(libc_path());
+	ELF_OWNED self = open_elf("/proc/self/exe");
+	uint32_t offsets[2] = { 7, 7 };
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(dt_python_read_tls_layout(self, &offsets[0], &offsets[1]), -ENOENT);
+	assert_int_equal(offsets[0], 7);
+	assert_int_equal(dt_python_read_tls_layout(libc, &offsets[0], &offsets[1]), 0);
+	check_keys(offsets);
+	assert_int_equal(pthread_create(&thread, NULL, check_keys, offsets), 0);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+/* ---- a running interpreter ----------------------------------------------------------------------------------- */
+
+/*
+ * Prints its version, then the thread state, the thread's number and every frame (line, name, file) of three functions,
+ * the innermost of which then runs for ever. The names have characters of one, two and four bytes.
+ */
+static const char script[] =
+	"import ctypes, sys, threading\n"
+	"print(sys.hexversion, '%d.%d.%d' % sys.version_info[:3], flush=True)\n"
+	"get = ctypes.pythonapi.PyThreadState_Get\n"
+	"get.restype = ctypes.c_void_p\n"
+	"def show(frame):\n"
+	"    print(get(), threading.get_ident())\n"
+	"    while frame:\n"
+	"        code = frame.f_code\n"
+	"        print(code.co_firstlineno, frame.f_lineno, getattr(code, 'co_qualname', code.co_name), code.co_filename)\n"
+	"        frame = frame.f_back\n"
+	"    print('end', flush=True)\n"
+	"class K:\n"
+	"    def plain(self):\n"
+	"        def \u00e9t\u00e9():\n"
+	"            def \u0144():\n"
+	"                show(sys._getframe());\n"
+	"                while True: pass\n"   /* LOOP_LINE */
+	"            return [\u0144() for _ in '1']\n"
+	"        return sorted([1], key=lambda _: \u00e9t\u00e9())\n"
+	"exec(compile('K().plain()', '<\U0001f40d>', 'exec'))\n";
+
+#define LOOP_LINE 17
+
+struct child {
+	pid_t pid;
+	FILE *out;
+};
+
+static struct child start_python(const char *path)
+{
+	struct child child = { 0 };
+	int out[2];
+
+	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+	child.pid = fork();
+	assert_true(child.pid >= 0);
+	if (!child.pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(out[1], 1);
+		execl(path, path, "-I", "-X", "utf8", "-c", script, NULL);
+		_exit(127);
+	}
+	close(out[1]);
+	child.out = fdopen(out[0], "r");
+	assert_non_null(child.out);
+	return child;
+}
+
+static void end_python(struct child *child)
+{
+	kill(child->pid, SIGKILL);
+	assert_int_equal(waitpid(child->pid, NULL, 0), child->pid);
+	fclose(child->out);
+}
+
+/* What has to be added to an address in the file to have it in the process. */
+static uint64_t find_bias(pid_t pid, const struct dt_elf *elf, const char *file)
+{
+	DT_CLEANUP(dt_maps_clear) struct dt_maps maps = { 0 };
+	DT_FREE char *real = realpath(file, NULL);
+	uint64_t vaddr;
+
+	assert_non_null(real);
+	assert_int_equal(dt_maps_read(pid, &maps), 0);
+	for (size_t i = 0; i < maps.count; i++) {
+		const struct dt_mapping *mapping = &maps.mappings[i];
+
+		if (mapping->offset || !mapping->path || strcmp(mapping->path, real))
+			continue;
+		assert_int_equal(dt_elf_offset_to_vaddr(elf, 0, &vaddr), 0);
+		return mapping->start - vaddr;
+	}
+	fail_msg("%s is not mapped", real);
+	return 0;
+}
+
+static uint64_t peek(pid_t pid, uint64_t address, size_t size)
+{
+	uint64_t value = 0;
+
+	assert_int_equal(dt_process_read_memory(pid, address, &value, size), 0);
+	return value;
+}
+
+/* A str object as UTF-8. */
+static void read_string(pid_t pid, const struct dt_python_layout *layout, uint64_t string, char *to, size_t room)
+{
+	uint64_t length = peek(pid, string + layout->string_length, 8), state = peek(pid, string + layout->string_state, 4);
+	unsigned int kind = state >> 2 & 7, ascii = state >> 6 & 1;
+
+	assert_true(state >> 5 & 1);
+	string += ascii ? layout->string_ascii_data : layout->string_data;
+	for (uint64_t i = 0; i < length && room > 5; i++) {
+		uint32_t c = (uint32_t)peek(pid, string + i * kind, kind);
+		int n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+
+		for (int k = n - 1; k > 0; k--, c >>= 6)
+			to[k] = (char)(0x80 | (c & 0x3f));
+		to[0] = (char)(n == 1 ? c : (0xf00u >> n & 0xff) | c);
+		to += n;
+		room -= (size_t)n;
+	}
+	*to = '\0';
+}
+
+static int read_line_number(pid_t pid, const struct dt_python_layout *layout, uint64_t code, uint64_t frame)
+{
+	uint64_t lines = peek(pid, code + layout->code_lines, 8), size = peek(pid, lines + layout->bytes_size, 8);
+	uint64_t instruction = peek(pid, frame + layout->frame_instruction, 8) - (code + layout->code_bytecode);
+	DT_FREE uint8_t *table = malloc(size);
+
+	assert_int_equal(dt_process_read_memory(pid, lines + layout->bytes_data, table, size), 0);
+	return dt_python_line_find(table, size, (int)peek(pid, code + layout->code_first_line, 4), (uint32_t)instruction);
+}
+
+/* The thread state, by both ways. */
+static uint64_t find_thread(pid_t pid, const struct dt_python *python, uint64_t bias, uint64_t self)
+{
+	ELF_OWNED libc = open_elf(libc_path());
+	uint64_t current = peek(pid, python->thread_current_vaddr + bias, 8), key, specific;
+	uint32_t first_block, blocks;
+
+	assert_int_equal(peek(pid, python->thread_key_vaddr + bias, 4), 1);
+	key = peek(pid, python->thread_key_vaddr + bias + 4, 4);
+	assert_in_range(key, 0, 31);
+	assert_int_equal(dt_python_read_tls_layout(libc, &first_block, &blocks), 0);
+	specific = peek(pid, self + first_block + 16 * key, 8);
+	assert_int_equal(current, specific);
+	return specific;
+}
+
+static uint64_t top_frame(pid_t pid, const struct dt_python_layout *layout, uint64_t thread)
+{
+	return peek(pid, peek(pid, thread + layout->thread_cframe, 8) + layout->cframe_current_frame, 8);
+}
+
+/* Printing gives the GIL away, and show() has to return: waits until the thread is in the endless loop on this line. */
+static void wait_for_loop(pid_t pid, const struct dt_python *python, uint64_t bias, uint64_t thread, int line)
+{
+	for (int i = 0; i < 10000; i++) {
+		uint64_t frame = top_frame(pid, python->layout, thread);
+		uint64_t code = peek(pid, frame + python->layout->frame_code, 8);
+
+		if (peek(pid, python->thread_current_vaddr + bias, 8) &&
+		    read_line_number(pid, python->layout, code, frame) == line)
+			return;
+		usleep(1000);
+	}
+	fail_msg("python did not get to line %d", line);
+}
+
+/* Compares each frame of the process with the next line that it printed. */
+static void compare_frames(struct child *child, const struct dt_python *python, uint64_t bias)
+{
+	const struct dt_python_layout *layout = python->layout;
+	unsigned long long thread, self;
+	char line[512], is[512], name[200], file[200];
+	uint64_t frame;
+	int frames = 0;
+
+	assert_non_null(fgets(line, sizeof(line), child->out));
+	assert_int_equal(sscanf(line, "%llu %llu", &thread, &self), 2);
+	wait_for_loop(child->pid, python, bias, thread, LOOP_LINE);
+	frame = find_thread(child->pid, python, bias, self);
+	assert_int_equal(frame, thread);
+	assert_int_equal(peek(child->pid, frame + layout->thread_thread_id, 8), self);
+	frame = top_frame(child->pid, layout, frame);
+	while (fgets(line, sizeof(line), child->out) && strcmp(line, "end\n")) {
+		uint64_t code;
+		int number;
+
+		assert_true(frame);
+		code = peek(child->pid, frame + layout->frame_code, 8);
+		read_string(child->pid, layout, peek(child->pid, code + layout->code_name, 8), name, sizeof(name));
+		read_string(child->pid, layout, peek(child->pid, code + layout->code_filename, 8), file, sizeof(file));
+		number = read_line_number(child->pid, layout, code, frame);
+		/* The innermost has gone on from the line it printed to the loop on the next one. */
+		if (!frames++)
+			number--;
+		snprintf(is, sizeof(is), "%d %d %s %s\n", (int)peek(child->pid, code + layout->code_first_line, 4), number,
+			 name, file);
+		assert_string_equal(is, line);
+		/* These all have begun, and belong to the thread, not to a generator. */
+		assert_int_equal(peek(child->pid, frame + layout->frame_owner, 1), 0);
+		assert_true((int64_t)(peek(child->pid, frame + layout->frame_instruction, 8) - code - layout->code_bytecode) >=
+			    2 * (int64_t)peek(child->pid, code + layout->code_first_traceable, 4));
+		frame = peek(child->pid, frame + layout->frame_previous, 8);
+	}
+	assert_int_equal(frame, 0);
+	/* n, its comprehension, ete, the lambda, plain, the exec'd module, the module. */
+	assert_int_equal(frames, 7);
+}
+
+/* `file` holds the interpreter that the program `path` runs. */
+static void check_python(const char *path, const char *file)
+{
+	struct child child = start_python(path);
+	ELF_OWNED elf = open_elf(file);
+	struct dt_python python;
+	char line[128], is[128];
+
+	assert_int_equal(dt_python_detect(elf, &python), 0);
+	assert_non_null(fgets(line, sizeof(line), child.out));
+	snprintf(is, sizeof(is), "%u %s\n", python.version_hex, python.version);
+	assert_string_equal(is, line);
+	assert_int_equal(!python.layout, python.version_hex >> 16 != 0x030b);
+	if (python.layout)
+		compare_frames(&child, &python, find_bias(child.pid, elf, file));
+	print_message("%s: %s%s\n", file, python.version, python.layout ? ", frames compared" : ", no layout");
+	end_python(&child);
+}
+
+static void test_debian_python(void **state)
+{
+	(void)state;
+	if (access("/usr/bin/python3.11", X_OK)) {
+		print_message("skipped: there is no /usr/bin/python3.11\n");
+		skip();
+	}
+	check_python("/usr/bin/python3.11", "/usr/bin/python3.11");
+}
+
+static void test_pyenv_pythons(void **state)
+{
+	const char *root = getenv("PYENV_ROOT");
+	DT_FREE char *pattern = NULL;
+	glob_t found = { 0 };
+
+	(void)state;
+	assert_true(asprintf(&pattern, "%s/versions/*/lib/libpython3.*.so.1.0", root ? root : "~/.pyenv") > 0);
+	if (glob(pattern, GLOB_TILDE, NULL, &found)) {
+		print_message("skipped: there is no %s\n", pattern);
+		skip();
+	}
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		const char *library = found.gl_pathv[i], *folder = strstr(library, "/lib/libpython3.");
+		DT_FREE char *program = NULL;
+		struct dt_python python;
+
+		assert_true(asprintf(&program, "%.*s/bin/python3", (int)(folder - library), library) > 0);
+		ELF_OWNED elf = open_elf(program);
+		/* The program itself only links with the library. */
+		assert_int_equal(dt_python_detect(elf, &python), -ENOENT);
+		check_python(program, library);
+	}
+	globfree(&found);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_version_from_the_code),
+		cmocka_unit_test(test_no_python),
+		cmocka_unit_test(test_tls_layout),
+		cmocka_unit_test(test_debian_python),
+		cmocka_unit_test(test_pyenv_pythons),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -265,8 +265,7 @@ static void test_help(void **state)
 		assert_int_not_equal(line[strcspn(line, "\n") - (*line != '\n')], ' ');
 	}
 	assert_non_null(strstr(text, "\n  -l, --limit N             frames kept per traceback, up to 256 (64)\n"));
-	assert_non_null(strstr(text, "\n      --without FEATURE     do without a feature of the kernel, listed below;\n"
-				     "                            repeatable\n"));
+	assert_non_null(strstr(text, "\n      --without FEATURE     do without a feature, listed below; repeatable\n"));
 	assert_non_null(strstr(text, "\n'domtrace sites' takes -p --without -q -v -h -V.\n"
 				     "'domtrace doctor' takes --without -q -v -h -V.\n"));
 	assert_non_null(strstr(text, "\n  warp                      a feature of the fake session\n"

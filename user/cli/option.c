@@ -148,7 +148,7 @@ const struct dt_option dt_option_table[DT_OPTION_COUNT + 1] = {
 	{ 0, "live-blocks", "N", TRACE, set_number, AT(live_blocks_max), 1, 1u << 31, NULL,
 	  "live blocks that there is room for (4194304)" },
 	{ 0, "without", "FEATURE", EVERY, set_feature, AT(without), 0, 0, "a feature; 'domtrace --help' lists them",
-	  "do without a feature of the kernel, listed below; repeatable" },
+	  "do without a feature, listed below; repeatable" },
 	{ 'q', "quiet", NULL, EVERY, set_quiet, 0, 0, 0, NULL,
 	  "of the messages on standard error only errors" },
 	{ 'v', "verbose", NULL, EVERY, set_verbose, 0, 0, 0, NULL,

@@ -411,6 +411,30 @@ static void test_no_beginning_of_a_file_is_taken_for_a_file(void **state)
 	}
 }
 
+/* A name at the very end of its table must not run on into whatever follows. */
+static void test_names_must_end(void **state)
+{
+	DT_FREE char *bytes = NULL;
+	const ElfW(Ehdr) *header;
+	const ElfW(Shdr) *sections, *names;
+	struct dt_elf *elf = NULL;
+	size_t size, changed = 0;
+
+	(void)state;
+	assert_int_equal(dt_file_read("/bin/true", &bytes, &size), 0);
+	header = (void *)bytes;
+	sections = (void *)(bytes + header->e_shoff);
+	for (size_t i = 0; i < header->e_shnum; i++) {
+		if (sections[i].sh_type != SHT_DYNSYM)
+			continue;
+		names = &sections[sections[i].sh_link];
+		bytes[names->sh_offset + names->sh_size - 1] = 'x';
+		changed++;
+	}
+	assert_int_equal(changed, 1);
+	assert_int_equal(open_bytes(bytes, size, &elf), -EBADMSG);
+}
+
 static uint64_t next_random(uint64_t *seed)
 {
 	*seed ^= *seed << 13;
@@ -465,6 +489,7 @@ int main(void)
 		cmocka_unit_test(test_build_ids_are_those_that_readelf_prints),
 		cmocka_unit_test(test_other_files_are_refused),
 		cmocka_unit_test(test_no_beginning_of_a_file_is_taken_for_a_file),
+		cmocka_unit_test(test_names_must_end),
 		cmocka_unit_test(test_damaged_files_do_no_harm),
 	};
 

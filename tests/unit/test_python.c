@@ -134,11 +134,12 @@ static void test_tls_layout(void **state)
 /* ---- a running interpreter ----------------------------------------------------------------------------------- */
 
 /*
- * Prints its version, then the thread state, the thread's number and every frame (line, name, file) of three functions,
- * the innermost of which then runs for ever. The names have characters of one, two and four bytes.
+ * Prints its version, then the thread state, the thread's number and every frame (line, first traceable instruction,
+ * name, file) of some functions, the innermost of which then runs for ever. The names have characters of one, two and
+ * four bytes. CPython takes the first RESUME for the first traceable instruction.
  */
 static const char script[] =
-	"import ctypes, sys, threading\n"
+	"import ctypes, dis, sys, threading\n"
 	"print(sys.hexversion, '%d.%d.%d' % sys.version_info[:3], flush=True)\n"
 	"get = ctypes.pythonapi.PyThreadState_Get\n"
 	"get.restype = ctypes.c_void_p\n"
@@ -146,7 +147,10 @@ static const char script[] =
 	"    print(get(), threading.get_ident())\n"
 	"    while frame:\n"
 	"        code = frame.f_code\n"
-	"        print(code.co_firstlineno, frame.f_lineno, getattr(code, 'co_qualname', code.co_name), code.co_filename)\n"
+	"        units = list(code.co_code[::2])\n"
+	"        resume = units.index(dis.opmap['RESUME']) if 'RESUME' in dis.opmap else 0\n"
+	"        name = getattr(code, 'co_qualname', code.co_name)\n"
+	"        print(code.co_firstlineno, frame.f_lineno, resume, name, code.co_filename)\n"
 	"        frame = frame.f_back\n"
 	"    print('end', flush=True)\n"
 	"class K:\n"
@@ -159,7 +163,7 @@ static const char script[] =
 	"        return sorted([1], key=lambda _: \u00e9t\u00e9())\n"
 	"exec(compile('K().plain()', '<\U0001f40d>', 'exec'))\n";
 
-#define LOOP_LINE 17
+#define LOOP_LINE 20
 
 struct child {
 	pid_t pid;
@@ -317,8 +321,8 @@ static void compare_frames(struct child *child, const struct dt_python *python, 
 		/* The innermost has gone on from the line it printed to the loop on the next one. */
 		if (!frames++)
 			number--;
-		snprintf(is, sizeof(is), "%d %d %s %s\n", (int)peek(child->pid, code + layout->code_first_line, 4), number,
-			 name, file);
+		snprintf(is, sizeof(is), "%d %d %d %s %s\n", (int)peek(child->pid, code + layout->code_first_line, 4), number,
+			 (int)peek(child->pid, code + layout->code_first_traceable, 4), name, file);
 		assert_string_equal(is, line);
 		/* These all have begun, and belong to the thread, not to a generator. */
 		assert_int_equal(peek(child->pid, frame + layout->frame_owner, 1), 0);

@@ -155,7 +155,7 @@ static void test_report_and_messages(void **state)
 	(void)state;
 	out_path = out, error_path = error;
 	check("-i 0.001 -c 2 -p 1", 0, "new add:1 drop take:interval report:1 take:interval report:2 stop free");
-	assert_written(out_fd, "report:1\nreport:2\n");
+	assert_written(out_fd, "report:1\n\nreport:2\n");
 	assert_written(error_fd, "domtrace: ready; Ctrl-C ends the trace\n");
 	*fake->journal = '\0';
 	fake->snapshots = 0;

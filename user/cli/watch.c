@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
@@ -22,6 +23,7 @@ struct watch {
 	int signal_fd, timer_fd;
 	uint64_t next_ns, deadline_ns;  /* CLOCK_MONOTONIC: of the next interval's snapshot, of the end; UINT64_MAX: never */
 	uint64_t taken;                 /* snapshots of the interval */
+	uint64_t reports;               /* written; a blank line stands between them */
 	bool tracing;                   /* false: only waits for the command */
 	bool mute;                      /* standard output does not take reports any more */
 	int error;                      /* the first */
@@ -44,10 +46,14 @@ static void stop(struct watch *watch)
 
 static void report(struct watch *watch, const struct dt_snapshot *snapshot)
 {
-	int error = dt_report_write(snapshot, watch->opts->report, stdout), flushed = dt_terminal_flush(stdout);
+	int error, flushed;
 
-	if (flushed)
-		error = flushed;        /* knows better why */
+	if (watch->reports++)
+		putchar('\n');
+	error = dt_report_write(snapshot, watch->opts->report, stdout);
+	flushed = dt_terminal_flush(stdout);
+	if (!error || error == -EIO)    /* EIO: it knows that something went wrong, not what */
+		error = flushed ? flushed : error;
 	if (!error)
 		return;
 	watch->mute = true;

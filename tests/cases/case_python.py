@@ -2,9 +2,11 @@
 """tracemalloc's domains: the tables equal tracemalloc's own, row by row, whole tracebacks."""
 import os
 
-from harness import PROJECT, PYTHON, WORKLOADS, Skip, expect
+from harness import PROJECT, PYTHON, WORKLOADS, Skip, expect, scaled
 from tables import compare_domains, compare_numpy, domain_rows, losses
 
+# tracemalloc itself allocates for each of a script's objects: under emulation all of libc would take minutes.
+NUMPY_ALONE = scaled([], ["-d", "numpy"])
 SCRIPT = os.path.join(WORKLOADS, "numpy_truth.py")
 PAGE = os.path.join(os.path.dirname(PROJECT), "shared", "mission", "numpy-memory-allocation.md")
 
@@ -85,7 +87,7 @@ def page(place, frames=None):
     arguments = [str(frames)] if frames else []
     target = place.start([PYTHON, os.path.join(WORKLOADS, "page_truth.py"), PAGE, *arguments])
     pid = wait_for(target, "start")["pid"]
-    tracer = place.trace("-p", str(pid), "-l", str(frames or 1))
+    tracer = place.trace("-p", str(pid), "-l", str(frames or 1), *NUMPY_ALONE)
     target.go()
     compare_numpy(tracer_at(tracer, target, "snapshot"), pid, target.rows)
     target.go()
@@ -120,7 +122,7 @@ def domains(place):
 
 def example(place):
     """The script of the demo under `domtrace -- python3 …`: the report shows its lines, the JSON its arrays."""
-    tracer = place.trace("--", PYTHON, os.path.join(WORKLOADS, "numpy_example.py"))
+    tracer = place.trace("--sort", "allocated", "--", PYTHON, os.path.join(WORKLOADS, "numpy_example.py"))
     snapshot = tracer.finish()[-1]
     expect(snapshot["label"] == "final", f"the last snapshot is labelled {snapshot['label']}")
     expect(not losses(snapshot), f"{losses(snapshot)}")
@@ -134,9 +136,9 @@ def example(place):
 
 def cases():
     yield "numpy/tracemalloc on, 64 frames", lambda place: both_sections(place, 64)
-    yield "numpy/tracemalloc on, 3 frames", lambda place: both_sections(place, 3, ["-l", "3"])
-    yield "numpy/tracemalloc on, 1 frame", lambda place: both_sections(place, 1, ["-l", "1"])
-    yield "numpy/tracemalloc on, from its start", lambda place: both_sections(place, 64, launch=True)
+    yield "numpy/tracemalloc on, 3 frames", lambda place: both_sections(place, 3, ["-l", "3", *NUMPY_ALONE])
+    yield "numpy/tracemalloc on, 1 frame", lambda place: both_sections(place, 1, ["-l", "1", *NUMPY_ALONE])
+    yield "numpy/tracemalloc on, from its start", lambda place: both_sections(place, 64, NUMPY_ALONE, launch=True)
     yield "numpy/tracemalloc off", numpy_off
     yield "numpy/that domain alone", numpy_alone
     yield "numpy/that domain left out", numpy_excluded

@@ -12,6 +12,7 @@ import time
 import snapshot_check
 
 READY = "domtrace: ready; Ctrl-C ends the trace"
+CLEARED = "domtrace: traces cleared"
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROJECT = os.path.dirname(os.path.dirname(HERE))
 WORKLOADS = os.path.join(PROJECT, "tests", "workload")
@@ -164,15 +165,17 @@ class Process:
             raise Failure(f"{self} did not end within {seconds(limit)} seconds: {self.stderr()}") from error
 
     def close(self):
+        """The end of its input ends a workload, also one that domtrace has started and that outlives it."""
+        try:
+            self.child.stdin.close()
+        except BrokenPipeError:
+            pass
         if self.child.poll() is None:
             self.child.kill()
             self.child.wait()
         self.reader.join(seconds(10))
-        for stream in (self.child.stdin, self.child.stdout):
-            try:
-                stream.close()
-            except BrokenPipeError:
-                pass
+        if not self.reader.is_alive():
+            self.child.stdout.close()
 
 
 class Tracer(Process):
@@ -212,14 +215,10 @@ class Tracer(Process):
         return taken[-1]
 
     def clear(self):
-        """Clears, and proves it: the table of a target that stands still is empty afterwards."""
+        """Returns when it is done; whether it was, the next table tells."""
+        before = self.stderr().count(CLEARED)
         self.signal(signal.SIGUSR2)
-        time.sleep(seconds(0.2))
-        for _ in range(20):
-            if not self.snapshot()["traces"]:
-                return
-            time.sleep(seconds(0.1))
-        raise Failure("SIGUSR2 did not clear the traces")
+        self.poll(lambda: self.stderr().count(CLEARED) > before, "answer to SIGUSR2")
 
     def stop(self):
         """Ctrl-C. Returns all snapshots, checked; the last one is the final one."""

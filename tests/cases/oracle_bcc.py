@@ -5,10 +5,12 @@
 Prints {"ready": true} when it counts, waits for a line, prints the totals. It shares nothing with domtrace: probes on the first
 byte of every function, entry and return paired by counting the depth of each thread, one table of live blocks.
 """
+import ctypes
 import json
 import re
 import sys
 
+import bcc
 from bcc import BPF
 
 # Positions of (size, count, old block, out-pointer) among the arguments, from 1; 0: there is none.
@@ -140,6 +142,15 @@ def program():
     return TEXT + "".join(entries)
 
 
+def complete_attach():
+    """bcc 0.26 leaves the last argument of this function (the offset of a reference counter) to chance, and so the kernel
+    refuses a probe now and then: src/cc/libbpf.h has seven parameters, src/python/bcc/libbcc.py six."""
+    attach = bcc.lib.bpf_attach_uprobe
+    if len(attach.argtypes) == 6:
+        attach.argtypes = [*attach.argtypes, ctypes.c_uint32]
+        bcc.lib.bpf_attach_uprobe = lambda *arguments: attach(*arguments, 0)
+
+
 def libc_of(pid):
     with open(f"/proc/{pid}/maps", encoding="utf-8") as maps:
         return re.search(r"(/\S*/libc\.so\.6)$", maps.read(), re.MULTILINE).group(1)
@@ -148,6 +159,7 @@ def libc_of(pid):
 def main():
     pid = int(sys.argv[1])
     library = libc_of(pid)
+    complete_attach()
     bpf = BPF(text=program(), cflags=["-w"])
     # Returns first: an entry without its return would leave the depth of the thread at 1 for ever.
     for name in FUNCTIONS:

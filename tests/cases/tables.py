@@ -119,7 +119,7 @@ def functions_of_lines(path):
     while todo:
         code = todo.pop()
         for _, _, line in code.co_lines():
-            names.setdefault(line, set()).add(code.co_name)
+            names.setdefault(line, set()).add(code.co_qualname)
         todo += [constant for constant in code.co_consts if hasattr(constant, "co_lines")]
     return names
 

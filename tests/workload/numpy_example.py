@@ -18,7 +18,7 @@ def make_tables():
 
 
 def sum_of_squares(array):
-    """Section 2: NumPy only. The products are kept, so that they are still there at the end of the trace."""
+    """Section 2: NumPy only. The products are kept along with their sum."""
     products = array * array
     return products, np.sum(products)
 

@@ -79,8 +79,11 @@ int dt_session_clear_traces(struct dt_session *session);
 /* Detaches. Afterwards snapshots are refused with -ESHUTDOWN. */
 int dt_session_stop(struct dt_session *session);
 bool dt_session_is_tracing(const struct dt_session *session);
-/* Gives up every privilege (capability) that a running session does not need any more. */
-int dt_session_drop_privileges(struct dt_session *session);
+/*
+ * Gives up every privilege (capability) of the calling thread that a running session does not need any more.
+ * `keep_files`: the caller still makes files where only root's override of permissions lets it.
+ */
+int dt_session_drop_privileges(struct dt_session *session, bool keep_files);
 
 /* ---- what can be asked without tracing --------------------------------------------------------------------- */
 

@@ -218,9 +218,10 @@ bool dt_session_is_tracing(const struct dt_session *session)
 	return !strstr(fake->journal, "stop");
 }
 
-int dt_session_drop_privileges(struct dt_session *session)
+int dt_session_drop_privileges(struct dt_session *session, bool keep_files)
 {
 	(void)session;
+	(void)keep_files;
 	fake_write("drop");
 	return fake->drop_error;
 }

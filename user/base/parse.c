@@ -53,7 +53,8 @@ int dt_parse_seconds(const char *text, uint64_t *ret_ns)
 		if (!is_digit(*++text))
 			return -EINVAL;
 		for (; is_digit(*text) && unit; text++, unit /= 10)
-			ns += unit * (uint64_t)(*text - '0');
+			if (__builtin_add_overflow(ns, unit * (uint64_t)(*text - '0'), &ns))
+				return -ERANGE;
 	}
 	if (*text)
 		return -EINVAL;

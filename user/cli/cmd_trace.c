@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
+#include <string.h>
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
@@ -50,7 +51,7 @@ static int attach(const struct dt_options *options, struct dt_session *session, 
 	for (size_t i = 0; i < options->pid_count && !error; i++)
 		error = dt_session_add_process(session, options->pids[i]);
 	if (!error)
-		error = dt_session_drop_privileges(session);
+		error = dt_session_drop_privileges(session, options->output && strchr(options->output, '%'));
 	return error ? fail(options) : DT_EXIT_DONE;
 }
 

@@ -91,6 +91,44 @@ static int fill_config(const struct dt_session *session, struct dt_config *confi
 	return fill_pid_namespace(config);
 }
 
+#define VERIFIER_STATISTICS 4            /* BPF_LOG_STATS (include/linux/bpf_verifier.h) */
+#define VERIFIER_LOG_BYTES (64 * 1024)
+
+/* What the verifier says of each program, for -vv. libbpf's own messages have no context to go to. */
+static void show_verifier(struct dt_session *session)
+{
+	struct bpf_program *program;
+
+	bpf_object__for_each_program(program, session->bpf->obj) {
+		const char *line = bpf_program__log_buf(program, &(size_t){ 0 });
+
+		for (int length; line && *line; line += length + (line[length] == '\n')) {
+			length = (int)strcspn(line, "\n");
+			dt_log_write(&session->log, DT_LOG_TRACE, 0, "verifier, %s: %.*s", bpf_program__name(program), length, line);
+		}
+	}
+}
+
+static int load_object(struct dt_session *session)
+{
+	DT_FREE char *logs = calloc(16, VERIFIER_LOG_BYTES);
+	struct bpf_program *program;
+	size_t used = 0;
+	int error;
+
+	bpf_object__for_each_program(program, session->bpf->obj) {
+		if (!logs || used == 16)
+			break;
+		bpf_program__set_log_level(program, VERIFIER_STATISTICS);
+		bpf_program__set_log_buf(program, logs + used++ * VERIFIER_LOG_BYTES, VERIFIER_LOG_BYTES);
+	}
+	error = domtrace_bpf__load(session->bpf);
+	show_verifier(session);
+	bpf_object__for_each_program(program, session->bpf->obj)
+		bpf_program__set_log_buf(program, NULL, 0);
+	return error;
+}
+
 static int load_programs(struct dt_session *session, uint32_t live_blocks_max)
 {
 	const struct dt_log *log = &session->log;
@@ -106,11 +144,11 @@ static int load_programs(struct dt_session *session, uint32_t live_blocks_max)
 	if (!error && live_blocks_max)
 		error = bpf_map__set_max_entries(session->bpf->maps.live, live_blocks_max);
 	if (!error)
-		error = domtrace_bpf__load(session->bpf);
-	if (error)
-		return dt_log_error(log, error, "the kernel does not take the BPF programs: %s; 'domtrace doctor' says what is missing",
-				    strerror(-error));
-	return 0;
+		error = load_object(session);
+	if (!error)
+		return 0;
+	dt_log_error(log, error, "the kernel does not take the BPF programs: %s; 'domtrace doctor' says what is missing", strerror(-error));
+	return error == -EPERM || error == -ENOMEM ? error : -ENOTSUP;  /* -EINVAL is the caller's fault, this is not */
 }
 
 static int take_record(void *context, void *data, size_t size);
@@ -720,14 +758,14 @@ bool dt_session_is_tracing(const struct dt_session *session)
 	return !session->stopped;
 }
 
-int dt_session_drop_privileges(struct dt_session *session)
+int dt_session_drop_privileges(struct dt_session *session, bool keep_files)
 {
 	/* What following a running process takes; files of other users and other mount namespaces are opened through the last two. */
 	static const unsigned int kept[] = { CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, CAP_CHECKPOINT_RESTORE };
 
 	capng_get_caps_process();
 	for (unsigned int capability = 0; capability <= CAP_LAST_CAP; capability++) {
-		bool keep = session->launch.pid && capability == CAP_KILL;
+		bool keep = (session->launch.pid && capability == CAP_KILL) || (keep_files && capability == CAP_DAC_OVERRIDE);
 
 		for (size_t i = 0; i < DT_ARRAY_SIZE(kept); i++)
 			keep = keep || kept[i] == capability;

@@ -167,7 +167,7 @@ def full_disk(place):
     os.mkdir(place.path("disk"))
     done = subprocess.run(
         ["/usr/bin/unshare", "-m", "/bin/sh", "-c", FULL, place.directory, place.domtrace, "-p", str(target.pid),
-         "-o", place.path("disk/file"), "-i", "0.1", "-t", str(scaled(6, 60))],
+         "-o", place.path("disk/file"), "-i", "0.1", "-t", str(scaled(6, 25))],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=seconds(120), check=False)
     stderr = done.stderr.decode()
     lost = [int(number) for number in re.findall(r"^domtrace: snapshot (\d+) .*/disk/file.*No space left", stderr, re.MULTILINE)]

@@ -30,7 +30,7 @@ enum dt_attach_method dt_attach_method_choose(const struct dt_features *features
 	return features->has[DT_FEATURE_SESSION] ? DT_ATTACH_SESSION : DT_ATTACH_MULTI;
 }
 
-/* ---- which program for which shape -------------------------------------------------------------------------------- */
+/* ---- which program for which shape ------------------------------------------------------------------------------- */
 
 enum role {
 	ROLE_ALLOC_ENTER,
@@ -96,7 +96,7 @@ int dt_attach_prepare(struct domtrace_bpf *bpf, enum dt_attach_method method)
 	return 0;
 }
 
-/* ---- links -------------------------------------------------------------------------------------------------------- */
+/* ---- links ------------------------------------------------------------------------------------------------------- */
 
 static int links_add(struct dt_links *links, int fd)
 {

@@ -11,8 +11,7 @@
 
 #include "base/cleanup.h"
 #include "session/skeleton.h"
-
-#define BATCH_ROWS 4096
+#include "session/table.h"
 
 /* A row of the kernel's table of traces, as far as it has been read. */
 struct row {
@@ -93,46 +92,7 @@ int dt_collect_turn(struct dt_collect *collect)
 	return dt_collect_wait(collect);
 }
 
-/* ---- the kernel's tables, whole ------------------------------------------------------------------------------------- */
-
-typedef int (*row_fn)(void *context, const void *key, const void *value);
-
-/* Calls `fn` for every row of a hash map. */
-static int each_row(int map_fd, size_t key_size, size_t value_size, row_fn fn, void *context)
-{
-	DT_FREE char *keys = NULL;
-	DT_FREE char *values = NULL;
-	uint64_t in = 0, out = 0;
-	uint32_t room = BATCH_ROWS;
-	bool first = true, last = false;
-
-	keys = malloc(room * key_size);
-	values = malloc(room * value_size);
-	while (keys && values && !last) {
-		uint32_t count = room;
-		int error = bpf_map_lookup_batch(map_fd, first ? NULL : &in, &out, keys, values, &count, NULL) ? -errno : 0;
-
-		if (error == -ENOSPC) { /* a bucket holds more than fits: it is not split */
-			free(keys);
-			free(values);
-			room *= 2;
-			keys = malloc(room * key_size);
-			values = malloc(room * value_size);
-			continue;
-		}
-		if (error && error != -ENOENT)
-			return error;
-		last = error == -ENOENT;
-		for (uint32_t i = 0; i < count; i++) {
-			error = fn(context, keys + i * key_size, values + i * value_size);
-			if (error)
-				return error;
-		}
-		in = out;
-		first = false;
-	}
-	return keys && values ? 0 : -ENOMEM;
-}
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 static int read_row(void *context, const void *key, const void *value)
 {
@@ -155,10 +115,10 @@ static int read_row(void *context, const void *key, const void *value)
 
 int dt_collect_read(struct dt_collect *collect)
 {
-	return each_row(bpf_map__fd(collect->bpf->maps.traces), sizeof(struct dt_trace_key), sizeof(struct dt_trace), read_row, collect);
+	return dt_table_each(bpf_map__fd(collect->bpf->maps.traces), sizeof(struct dt_trace_key), sizeof(struct dt_trace), read_row, collect);
 }
 
-/* ---- into a snapshot -------------------------------------------------------------------------------------------------- */
+/* ---- into a snapshot --------------------------------------------------------------------------------------------- */
 
 static struct dt_tally row_sum(const struct row *row)
 {
@@ -367,79 +327,45 @@ int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *process
 	return error;
 }
 
-/* ---- forgetting --------------------------------------------------------------------------------------------------------- */
+/* ---- forgetting -------------------------------------------------------------------------------------------------- */
 
-struct sweep {
-	char *keys;                     /* of rows to delete: not while the map is being read */
-	size_t count, room, key_size;
+struct forget {
 	struct dt_traced *const *processes;
 	size_t process_count;
 	pid_t pid;
 	uint32_t generation;
 };
 
-static int sweep_add(struct sweep *sweep, const void *key)
+static bool is_forgotten_trace(void *context, const void *key, const void *value)
 {
-	if (sweep->count == sweep->room) {
-		size_t room = sweep->room ? sweep->room * 2 : 1024;
-		char *grown = realloc(sweep->keys, room * sweep->key_size);
-
-		if (!grown)
-			return -ENOMEM;
-		sweep->keys = grown;
-		sweep->room = room;
-	}
-	memcpy(sweep->keys + sweep->count++ * sweep->key_size, key, sweep->key_size);
-	return 0;
-}
-
-static int sweep_map(int map_fd, size_t key_size, size_t value_size, row_fn choose, struct sweep *sweep)
-{
-	int error;
-
-	sweep->keys = NULL;
-	sweep->count = sweep->room = 0;
-	sweep->key_size = key_size;
-	error = each_row(map_fd, key_size, value_size, choose, sweep);
-	for (size_t i = 0; i < sweep->count && !error; i++)
-		if (bpf_map_delete_elem(map_fd, sweep->keys + i * key_size) && errno != ENOENT)
-			error = -errno;
-	free(sweep->keys);
-	return error;
-}
-
-static int choose_forgotten_trace(void *context, const void *key, const void *value)
-{
-	struct sweep *sweep = context;
+	struct forget *forget = context;
 	uint32_t index;
 
 	(void)value;
-	return find_traced(sweep->processes, sweep->process_count, key, &index) ? 0 : sweep_add(sweep, key);
+	return !find_traced(forget->processes, forget->process_count, key, &index);
 }
 
-static int choose_old_block(void *context, const void *key, const void *value)
+static bool is_old_block(void *context, const void *key, const void *value)
 {
-	struct sweep *sweep = context;
+	struct forget *forget = context;
 	const struct dt_block_key *block_key = key;
 	const struct dt_block *block = value;
 
-	if (owner_pid(&block_key->owner) != sweep->pid || block->generation == sweep->generation)
-		return 0;
-	return sweep_add(sweep, key);
+	return owner_pid(&block_key->owner) == forget->pid && block->generation != forget->generation;
 }
 
-static int choose_code(void *context, const void *key, const void *value)
+static bool is_code_of(void *context, const void *key, const void *value)
 {
-	struct sweep *sweep = context;
+	struct forget *forget = context;
 	const struct dt_code_key *code_key = key;
 
 	(void)value;
-	return (pid_t)code_key->tgid == sweep->pid ? sweep_add(sweep, key) : 0;
+	return (pid_t)code_key->tgid == forget->pid;
 }
 
 int dt_collect_forget(struct dt_collect *collect, struct dt_traced *const *processes, size_t count)
 {
-	struct sweep sweep = { .processes = processes, .process_count = count };
+	struct forget forget = { .processes = processes, .process_count = count };
 	struct row *row, *next;
 	uint32_t index;
 
@@ -449,16 +375,16 @@ int dt_collect_forget(struct dt_collect *collect, struct dt_traced *const *proce
 		HASH_DEL(collect->rows, row);
 		free(row);
 	}
-	return sweep_map(bpf_map__fd(collect->bpf->maps.traces), sizeof(struct dt_trace_key), sizeof(struct dt_trace),
-			 choose_forgotten_trace, &sweep);
+	return dt_table_remove(bpf_map__fd(collect->bpf->maps.traces), sizeof(struct dt_trace_key), sizeof(struct dt_trace),
+			 is_forgotten_trace, &forget);
 }
 
 int dt_collect_sweep(struct dt_collect *collect, pid_t pid, uint32_t generation)
 {
-	struct sweep sweep = { .pid = pid, .generation = generation };
-	int error = sweep_map(bpf_map__fd(collect->bpf->maps.live), sizeof(struct dt_block_key), sizeof(struct dt_block),
-			      choose_old_block, &sweep);
+	struct forget forget = { .pid = pid, .generation = generation };
+	int error = dt_table_remove(bpf_map__fd(collect->bpf->maps.live), sizeof(struct dt_block_key), sizeof(struct dt_block),
+			      is_old_block, &forget);
 
-	return error ? error : sweep_map(bpf_map__fd(collect->bpf->maps.codes), sizeof(struct dt_code_key), sizeof(uint8_t),
-					 choose_code, &sweep);
+	return error ? error : dt_table_remove(bpf_map__fd(collect->bpf->maps.codes), sizeof(struct dt_code_key), sizeof(uint8_t),
+					 is_code_of, &forget);
 }

@@ -14,7 +14,7 @@
 #include "session/traced.h"
 #include "snapshot/snapshot.h"
 
-/* ---- doctor --------------------------------------------------------------------------------------------------------- */
+/* ---- doctor ------------------------------------------------------------------------------------------------------ */
 
 /* Keeps the sentence that says what is missing. */
 struct verdict {
@@ -81,7 +81,7 @@ int dt_doctor_write(const struct dt_session_opts *opts, FILE *out, bool *ret_abl
 	return 0;
 }
 
-/* ---- sites ---------------------------------------------------------------------------------------------------------- */
+/* ---- sites ------------------------------------------------------------------------------------------------------- */
 
 static void write_names(const struct dt_site_plan *plan, FILE *out)
 {

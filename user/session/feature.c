@@ -51,7 +51,7 @@ const char *dt_feature_loss(enum dt_feature feature)
 	return features[feature].loss;
 }
 
-/* ---- trying it -------------------------------------------------------------------------------------------------- */
+/* ---- trying it --------------------------------------------------------------------------------------------------- */
 
 /* What the trial probes. One instruction that is neither a nop nor emulated differently anywhere. */
 __attribute__((noinline, noclone, used)) static int probed_function(int value)
@@ -166,7 +166,7 @@ int dt_features_probe(const char *const *without, const struct dt_log *log, stru
 	return 0;
 }
 
-/* ---- what nothing works without ----------------------------------------------------------------------------------- */
+/* ---- what nothing works without ---------------------------------------------------------------------------------- */
 
 static const unsigned int required_capabilities[] = { CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE };
 
@@ -206,4 +206,17 @@ int dt_features_require(const struct dt_log *log)
 	if (*missing)
 		return dt_log_error(log, -EPERM, "not enough privilege: tracing needs %s as well; run domtrace with sudo", missing);
 	return 0;
+}
+
+/*
+ * perf_uprobe_event_init() asks for CAP_SYS_ADMIN, where the links of uprobe_multi are content with CAP_PERFMON
+ * (kernel/events/core.c; -EACCES measured without it on 6.1 and 6.18).
+ */
+int dt_features_require_single(const struct dt_log *log)
+{
+	capng_get_caps_process();
+	if (capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN))
+		return 0;
+	return dt_log_error(log, -EPERM, "not enough privilege: this kernel attaches uprobes one by one (no uprobe_multi), "
+			    "which needs cap_sys_admin as well; run domtrace with sudo");
 }

@@ -30,6 +30,9 @@ const char *dt_feature_loss(enum dt_feature feature);
  */
 int dt_features_require(const struct dt_log *log);
 
+/* What attaching without uprobe_multi takes on top of that: -EPERM. */
+int dt_features_require_single(const struct dt_log *log);
+
 /* Names of the capabilities that tracing needs and this process lacks, comma-separated, in `text`; "" if none. */
 void dt_features_missing_capabilities(char *text, size_t size);
 

@@ -77,7 +77,7 @@ int dt_tracebacks_add_code(struct dt_tracebacks *tracebacks, const struct dt_cod
 	return dt_codes_add(&tracebacks->codes, event, size);
 }
 
-/* ---- frames ------------------------------------------------------------------------------------------------------- */
+/* ---- frames ------------------------------------------------------------------------------------------------------ */
 
 static void name_python_frame(struct dt_tracebacks *tracebacks, pid_t pid, const struct dt_frame *frame, struct dt_snapshot_frame *row)
 {
@@ -210,7 +210,7 @@ int dt_tracebacks_add(struct dt_tracebacks *tracebacks, struct dt_traced *traced
 	return 0;
 }
 
-/* ---- into a snapshot ---------------------------------------------------------------------------------------------- */
+/* ---- into a snapshot --------------------------------------------------------------------------------------------- */
 
 int dt_tracebacks_begin(struct dt_tracebacks *tracebacks)
 {

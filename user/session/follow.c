@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * follow: the processes of a session, from when they are added until they end.
+ *
+ * A process is traced from the moment its row stands in the map `processes`: all its probes are in place by then, so no
+ * entry is seen whose return is not.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "session/session.h"
+#include "session/skeleton.h"
+
+/* ---- processes --------------------------------------------------------------------------------------------------- */
+
+static struct dt_traced *find_process(const struct dt_session *session, pid_t pid)
+{
+	for (size_t i = 0; i < session->process_count; i++)
+		if (session->processes[i]->pid == pid)
+			return session->processes[i];
+	return NULL;
+}
+
+static int remember_process(struct dt_session *session, struct dt_traced *traced)
+{
+	size_t count = session->process_count + 1;
+	struct dt_traced **processes = realloc(session->processes, count * sizeof(*processes));
+	bool *stale;
+
+	if (!processes)
+		return -ENOMEM;
+	session->processes = processes;
+	stale = realloc(session->stale, count * sizeof(*stale));
+	if (!stale)
+		return -ENOMEM;
+	session->stale = stale;
+	processes[count - 1] = traced;
+	stale[count - 1] = false;
+	session->process_count = count;
+	return 0;
+}
+
+int dt_session_upload(struct dt_session *session, const struct dt_traced *traced)
+{
+	uint32_t tgid = (uint32_t)traced->pid;
+
+	if (bpf_map_update_elem(bpf_map__fd(session->bpf->maps.processes), &tgid, &traced->row, BPF_ANY))
+		return -errno;
+	return dt_collect_wait(session->collect);
+}
+
+static int attach_mapped(struct dt_session *session, struct dt_traced *traced)
+{
+	int error = dt_traced_read_maps(traced);
+
+	return error ? error : dt_traced_attach(traced, &session->modules, session->bpf, session->method,
+						&session->domains.filter, &session->log);
+}
+
+static const char *const source_wants[DT_SOURCE_COUNT] = {
+	[DT_SOURCE_LIBC] = "no file it maps defines malloc, so there is no libc domain in it",
+	[DT_SOURCE_TRACEMALLOC] = "no file it maps defines PyTraceMalloc_Track, so there is no Python in it and none of the domains asked for",
+};
+
+/* Has it what was asked for by name; or, where nothing was, anything at all? */
+static int check_sites(const struct dt_session *session, const struct dt_traced *traced)
+{
+	bool any = false;
+
+	for (int source = 0; source < DT_SOURCE_COUNT; source++) {
+		any = any || traced->sites[source];
+		if (session->domains.required[source] && !traced->sites[source])
+			return dt_log_error(&session->log, -ENOENT, "process %d (%s) cannot be traced: %s",
+					    (int)traced->pid, traced->info.comm, source_wants[source]);
+	}
+	return any ? 0 : dt_log_error(&session->log, -ENOENT, "process %d (%s) cannot be traced: no file it maps defines an allocation "
+				      "function that domtrace knows", (int)traced->pid, traced->info.comm);
+}
+
+static int begin_process(struct dt_session *session, struct dt_traced *traced)
+{
+	int error = dt_process_read(traced->pid, &traced->info);
+
+	if (!error)
+		error = dt_traced_read_image(traced->pid, &traced->image);
+	if (!error)
+		error = attach_mapped(session, traced);
+	if (!error)
+		error = check_sites(session, traced);
+	traced->row.generation = 1;
+	if (!error)
+		error = dt_session_upload(session, traced);
+	return error;
+}
+
+static int watch_process(struct dt_session *session, const struct dt_traced *traced)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
+	return epoll_ctl(session->epoll_fd, EPOLL_CTL_ADD, traced->pidfd, &event) ? -errno : 0;
+}
+
+int dt_session_add_process(struct dt_session *session, pid_t pid)
+{
+	struct dt_traced *traced;
+	int pidfd, error;
+
+	if (session->stopped)
+		return -ESHUTDOWN;
+	if (find_process(session, pid))
+		return 0;
+	error = dt_process_open(pid, &session->log, &pidfd);
+	if (error)
+		return error;
+	traced = dt_traced_new(pid, pidfd);
+	if (!traced) {
+		close(pidfd);
+		return -ENOMEM;
+	}
+	error = begin_process(session, traced);
+	if (error == -ESRCH)
+		dt_log_error(&session->log, error, "process %d ended while domtrace attached to it", (int)pid);
+	else if (error == -EACCES || error == -EPERM)
+		dt_log_error(&session->log, error, "process %d cannot be traced: %s; run domtrace with sudo", (int)pid, strerror(-error));
+	if (!error)
+		error = watch_process(session, traced);
+	if (!error)
+		error = remember_process(session, traced);
+	if (error) {
+		bpf_map_delete_elem(bpf_map__fd(session->bpf->maps.processes), &(uint32_t){ (uint32_t)pid });
+		dt_traced_free(traced);
+		return error;
+	}
+	dt_log_info(&session->log, "tracing process %d (%s)", (int)pid, traced->info.comm);
+	return 0;
+}
+
+static void end_process(struct dt_session *session, struct dt_traced *traced)
+{
+	if (traced->exited)
+		return;
+	traced->exited = true;
+	if (traced->pidfd >= 0) {
+		epoll_ctl(session->epoll_fd, EPOLL_CTL_DEL, traced->pidfd, NULL);
+		close(traced->pidfd);
+		traced->pidfd = -1;
+	}
+	dt_links_close(&traced->links);
+	dt_log_info(&session->log, "process %d (%s) has ended", (int)traced->pid, traced->info.comm);
+}
+
+/* Another program runs in the process: it starts from nothing. `held`: none of its threads runs now. */
+static int replace_image(struct dt_session *session, struct dt_traced *traced, bool held)
+{
+	struct dt_process_info info = { 0 };
+	int error;
+
+	dt_traced_forget_image(traced);
+	dt_tracebacks_remove_process(session->tracebacks, traced->pid);
+	if (!dt_process_read(traced->pid, &info)) {
+		dt_process_info_clear(&traced->info);
+		traced->info = info;
+	}
+	dt_traced_read_image(traced->pid, &traced->image);
+	error = dt_session_upload(session, traced);
+	if (!error && held)
+		error = dt_collect_sweep(session->collect, traced->pid, traced->row.generation);
+	if (!error)
+		error = dt_collect_forget(session->collect, session->processes, session->process_count);
+	return error;
+}
+
+/* Follows what the loader did: new files, or another program altogether. */
+static int follow_mappings(struct dt_session *session, struct dt_traced *traced)
+{
+	uint64_t image;
+	int error = dt_traced_read_image(traced->pid, &image);
+
+	if (!error && image != traced->image)
+		error = replace_image(session, traced, false);
+	if (!error)
+		error = attach_mapped(session, traced);
+	if (!error)
+		error = dt_session_upload(session, traced);
+	return error == -ESRCH ? 0 : error;     /* it has ended; that will be said */
+}
+
+/* ---- the launched command ---------------------------------------------------------------------------------------- */
+
+/* A new program, of which nothing has run: held again when its loader has mapped its files. */
+static int take_exec(struct dt_session *session, struct dt_traced *traced)
+{
+	int error = replace_image(session, traced, true);
+
+	traced->row.hold_signal = DT_LAUNCH_HOLD_SIGNAL;
+	if (!error)
+		error = attach_mapped(session, traced);
+	if (!error)
+		error = dt_session_upload(session, traced);
+	return error;
+}
+
+/* The loader has mapped something. When an allocator is there, all that the program starts with is. */
+static int take_hold(struct dt_session *session, struct dt_traced *traced)
+{
+	int error = attach_mapped(session, traced);
+
+	if (!error && dt_traced_has_allocator(traced))
+		traced->row.hold_signal = 0;
+	return error ? error : dt_session_upload(session, traced);
+}
+
+static int take_launch_event(struct dt_session *session, enum dt_launch_event event)
+{
+	struct dt_traced *traced = find_process(session, session->launch.pid);
+	int error = 0;
+
+	if (!traced || session->stopped)
+		event = event == DT_LAUNCH_ENDED ? event : DT_LAUNCH_NOTHING;
+	switch (event) {
+	case DT_LAUNCH_EXEC:
+		error = take_exec(session, traced);
+		break;
+	case DT_LAUNCH_HELD:
+		error = take_hold(session, traced);
+		break;
+	case DT_LAUNCH_EXITING:         /* the last moment to see its files and its memory */
+		dt_process_read_rss(traced->pid, &traced->info.rss_bytes);
+		error = dt_session_consume(session);
+		break;
+	case DT_LAUNCH_ENDED:
+		if (traced)
+			end_process(session, traced);
+		return 0;
+	case DT_LAUNCH_NOTHING:
+		break;
+	}
+	dt_launch_continue(&session->launch);
+	return error == -ESRCH ? 0 : error;
+}
+
+static int dispatch_launch(struct dt_session *session)
+{
+	int error = 0;
+
+	while (session->launch.pid && !error) {
+		enum dt_launch_event event = dt_launch_next(&session->launch);
+
+		if (event == DT_LAUNCH_NOTHING)
+			break;
+		error = take_launch_event(session, event);
+	}
+	return error;
+}
+
+int dt_session_launch(struct dt_session *session, char *const argv[], pid_t *ret_pid)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	struct dt_traced *traced;
+	int error;
+
+	if (session->stopped)
+		return -ESHUTDOWN;
+	if (session->launch.pid)
+		return -EBUSY;
+	error = dt_launch_start(argv, &session->log, &session->launch);
+	if (error)
+		return error;
+	traced = dt_traced_new(session->launch.pid, -1);
+	error = traced ? remember_process(session, traced) : -ENOMEM;
+	if (error)
+		dt_traced_free(traced);
+	if (!error && epoll_ctl(session->epoll_fd, EPOLL_CTL_ADD, session->launch.signal_fd, &event))
+		error = -errno;
+	if (!error)
+		error = take_exec(session, traced);
+	dt_launch_continue(&session->launch);
+	if (error)
+		return dt_log_error(&session->log, error, "cannot trace command '%s': %s", argv[0], strerror(-error));
+	dt_log_info(&session->log, "tracing process %d (%s)", (int)traced->pid, traced->info.comm);
+	*ret_pid = traced->pid;
+	return 0;
+}
+
+int dt_session_command_status(const struct dt_session *session, int *ret_status)
+{
+	if (!session->launch.pid)
+		return -ECHILD;
+	if (!session->launch.ended)
+		return -EAGAIN;
+	*ret_status = session->launch.status;
+	return 0;
+}
+
+/* ---- records ----------------------------------------------------------------------------------------------------- */
+
+int dt_session_take_record(void *context, void *data, size_t size)
+{
+	struct dt_session *session = context;
+	const struct dt_event *event = data;
+	struct dt_traced *traced;
+	int error = 0;
+
+	if (size < sizeof(*event))
+		return 0;
+	traced = find_process(session, (pid_t)event->tgid);
+	if (!traced)
+		return 0;
+	switch (event->type) {
+	case DT_EVENT_CODE:
+		error = dt_tracebacks_add_code(session->tracebacks, data, size);
+		break;
+	case DT_EVENT_TRACEBACK:
+		error = dt_tracebacks_add(session->tracebacks, traced, data, size);
+		break;
+	case DT_EVENT_MAPPINGS:
+		for (size_t i = 0; i < session->process_count; i++)
+			session->stale[i] = session->stale[i] || session->processes[i] == traced;
+		break;
+	}
+	if (error && !session->event_error)
+		session->event_error = error;
+	return 0;                       /* go on: one record that fails must not hold the others up */
+}
+
+int dt_session_consume(struct dt_session *session)
+{
+	int error = ring_buffer__consume(session->ring);
+
+	if (error < 0)
+		return error;
+	error = session->event_error;
+	session->event_error = 0;
+	return error;
+}
+
+static int follow_stale(struct dt_session *session)
+{
+	for (size_t i = 0; i < session->process_count; i++) {
+		struct dt_traced *traced = session->processes[i];
+		int error;
+
+		if (!session->stale[i])
+			continue;
+		session->stale[i] = false;
+		if (traced->exited || traced->row.hold_signal)  /* held ones are followed when they are held */
+			continue;
+		error = follow_mappings(session, traced);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+static void notice_ends(struct dt_session *session)
+{
+	for (size_t i = 0; i < session->process_count; i++) {
+		struct dt_traced *traced = session->processes[i];
+		struct pollfd pidfd = { .fd = traced->pidfd, .events = POLLIN };
+
+		if (!traced->exited && traced->pidfd >= 0 && poll(&pidfd, 1, 0) > 0)
+			end_process(session, traced);
+	}
+}
+
+int dt_session_fd(const struct dt_session *session)
+{
+	return session->epoll_fd;
+}
+
+int dt_session_dispatch(struct dt_session *session)
+{
+	int error = dt_session_consume(session);
+
+	if (!error)
+		error = dispatch_launch(session);
+	if (!error && !session->stopped)
+		error = follow_stale(session);
+	notice_ends(session);
+	if (error)
+		return dt_log_error(&session->log, error, "cannot follow the traced processes: %s", strerror(-error));
+	return 0;
+}
+
+size_t dt_session_running(const struct dt_session *session)
+{
+	size_t running = 0;
+
+	for (size_t i = 0; i < session->process_count; i++)
+		running += !session->processes[i]->exited;
+	return running;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* session: the object behind domtrace.h, for the files of this room only. */
+#ifndef DT_SESSION_SESSION_H
+#define DT_SESSION_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include <domtrace/domtrace.h>
+
+#include "session/attach.h"
+#include "session/collect.h"
+#include "session/domains.h"
+#include "session/feature.h"
+#include "session/module.h"
+#include "session/traced.h"
+#include "session/tracebacks.h"
+#include "target/launch.h"
+
+struct domtrace_bpf;
+struct ring_buffer;
+
+struct dt_session {
+	struct dt_log log;
+	struct dt_features features;
+	struct dt_domains domains;
+	enum dt_attach_method method;
+	uint32_t frame_limit;
+	struct domtrace_bpf *bpf;
+	struct ring_buffer *ring;
+	int epoll_fd;
+	struct dt_modules modules;
+	struct dt_tracebacks *tracebacks;
+	struct dt_collect *collect;
+	struct dt_traced **processes;
+	size_t process_count;
+	struct dt_launch launch;
+	bool *stale;                    /* by process: its mappings have changed */
+	int event_error;                /* the first failure while a record was taken in */
+	bool stopped;
+	uint64_t sequence;
+	struct timespec started;        /* or cleared; CLOCK_MONOTONIC */
+};
+
+/* follow.c */
+
+/*
+ * Shows a process's row to the programs. Returns when no program reads the old one any more: the map uses its memory
+ * again at the next update.
+ */
+int dt_session_upload(struct dt_session *session, const struct dt_traced *traced);
+/* Takes in what the programs have sent. */
+int dt_session_consume(struct dt_session *session);
+/* Takes a record of the ring buffer in; `context` is the session. For ring_buffer__new(). */
+int dt_session_take_record(void *context, void *data, size_t size);
+
+#endif

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* take: snapshots of a session, and the clearing of its traces. */
+#include <errno.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+
+#include "session/session.h"
+#include "snapshot/snapshot.h"
+#include "target/process.h"
+
+/* ---- snapshots --------------------------------------------------------------------------------------------------- */
+
+static int add_processes(struct dt_session *session, struct dt_snapshot *snapshot)
+{
+	for (size_t i = 0; i < session->process_count; i++) {
+		struct dt_traced *traced = session->processes[i];
+		struct dt_snapshot_process row;
+		uint32_t index;
+		int error;
+
+		if (!traced->exited)
+			dt_process_read_rss(traced->pid, &traced->info.rss_bytes); /* else as last seen */
+		row = (struct dt_snapshot_process){
+			.pid = traced->pid,
+			.ppid = traced->info.ppid,
+			.start_time_ns = traced->info.start_time_ns,
+			.comm = traced->info.comm,
+			.exe = traced->info.exe,
+			.command = (const char *const *)traced->info.command,
+			.python = traced->python ? traced->python->version : NULL,
+			.exited = traced->exited,
+			.rss_bytes = traced->info.rss_bytes,
+		};
+		error = dt_snapshot_add_process(snapshot, &row, &index);
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+static int fill_header(const struct dt_session *session, const char *label, const struct timespec *now, struct dt_snapshot *snapshot)
+{
+	struct utsname name;
+
+	uname(&name);
+	snapshot->sequence = session->sequence + 1;
+	snapshot->label = dt_snapshot_string(snapshot, label);
+	snapshot->kernel = dt_snapshot_string(snapshot, name.release);
+	snapshot->architecture = dt_snapshot_string(snapshot, name.machine);
+	snapshot->traceback_limit = session->frame_limit;
+	snapshot->elapsed_ns = (uint64_t)((now->tv_sec - session->started.tv_sec) * 1000000000ll + now->tv_nsec - session->started.tv_nsec);
+	return snapshot->label && snapshot->kernel && snapshot->architecture ? 0 : -ENOMEM;
+}
+
+/* Turns the epoch and reads what it closed. Records first: those of every row that is read must be there. */
+static int read_tables(struct dt_session *session, struct dt_snapshot *snapshot, struct timespec *ret_now)
+{
+	int error = dt_session_dispatch(session);
+
+	if (!error)
+		error = dt_collect_turn(session->collect);
+	clock_gettime(CLOCK_REALTIME, &snapshot->time);
+	clock_gettime(CLOCK_MONOTONIC, ret_now);
+	if (!error)
+		error = dt_session_consume(session);
+	if (!error)
+		error = dt_collect_read(session->collect);
+	return error;
+}
+
+int dt_session_take_snapshot(struct dt_session *session, const char *label, struct dt_snapshot **ret_snapshot)
+{
+	struct dt_snapshot *snapshot;
+	struct timespec now;
+	int error;
+
+	if (session->stopped)
+		return dt_log_error(&session->log, -ESHUTDOWN, "no snapshot can be taken: tracing has been stopped");
+	error = dt_snapshot_new(&snapshot);
+	if (error)
+		return error;
+	error = read_tables(session, snapshot, &now);
+	if (!error)
+		error = fill_header(session, label, &now, snapshot);
+	if (!error)
+		error = add_processes(session, snapshot);
+	if (!error)
+		error = dt_collect_fill(session->collect, session->processes, session->process_count, 0, session->tracebacks, snapshot);
+	if (error) {
+		dt_snapshot_free(snapshot);
+		return dt_log_error(&session->log, error, "cannot take a snapshot: %s", strerror(-error));
+	}
+	session->sequence++;
+	*ret_snapshot = snapshot;
+	return 0;
+}
+
+int dt_session_clear_traces(struct dt_session *session)
+{
+	int error = 0;
+
+	if (session->stopped)
+		return -ESHUTDOWN;
+	for (size_t i = 0; i < session->process_count && !error; i++) {
+		session->processes[i]->row.generation++;
+		error = dt_session_upload(session, session->processes[i]);
+	}
+	if (!error)
+		error = dt_session_consume(session);
+	if (!error)
+		error = dt_collect_forget(session->collect, session->processes, session->process_count);
+	if (!error)
+		error = dt_collect_clear_counters(session->collect);
+	clock_gettime(CLOCK_MONOTONIC, &session->started);
+	return error ? dt_log_error(&session->log, error, "cannot clear the traces: %s", strerror(-error)) : 0;
+}

@@ -14,6 +14,7 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import case_bad_input
+import case_documents
 import case_libc
 import case_oracle
 import case_programs
@@ -21,8 +22,8 @@ import case_python
 import case_signals
 from harness import Failure, Place, Skip
 
-MODULES = (case_bad_input, case_libc, case_python, case_signals, case_programs, case_oracle)
-DECLARED = 93  # cases in all: one that got lost would otherwise go unnoticed
+MODULES = (case_bad_input, case_documents, case_libc, case_python, case_signals, case_programs, case_oracle)
+DECLARED = 95  # cases in all: one that got lost would otherwise go unnoticed
 
 
 def run_case(build, name, function):

@@ -81,7 +81,7 @@ static int check_sites(const struct dt_session *session, const struct dt_traced 
 					    (int)traced->pid, traced->info.comm, source_wants[source]);
 	}
 	return any ? 0 : dt_log_error(&session->log, -ENOENT, "process %d (%s) cannot be traced: no file it maps defines an allocation "
-				      "function that domtrace knows", (int)traced->pid, traced->info.comm);
+				      "function of the traced domains", (int)traced->pid, traced->info.comm);
 }
 
 static int begin_process(struct dt_session *session, struct dt_traced *traced)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""The examples of README.md and of the manual page, run as they stand there."""
+import os
+import re
+import shlex
+import signal
+
+from harness import READY, expect
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+SCRIPT = "import numpy as np\nblocks = [np.ones(1000) for _ in range(10)]\n"
+
+# Run by tools/check itself, or about installing: not examples of how to trace.
+SET_UP = re.compile(r"sudo (\./tools/(demo|check)|cmake --install)")
+
+# What stands in for the words around an example: the shell they are typed into is root's already; the servers that they
+# name are a process of ours; and no other domtrace than ours is ever signalled.
+SHELL = """
+set -eu
+sudo() {{ "$@"; }}
+pgrep() {{ echo {target}; }}
+pkill() {{ [ "$*" = "-USR1 -x domtrace" ] && kill -USR1 {tracer}; }}
+domtrace() {{ {command} "$@"; }}
+PATH=/usr/bin:$PATH
+PID={target}
+cd {directory}
+"""
+
+
+def readme_examples():
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+        blocks = re.findall(r"^```(?:sh)?\n(.*?)^```$", file.read(), re.M | re.S)
+    lines = [re.sub(r"\s+#.*", "", line) for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line.startswith("sudo ") and not SET_UP.match(line)]
+
+
+def manual_examples():
+    with open(os.path.join(ROOT, "user", "cli", "domtrace.1"), encoding="utf-8") as file:
+        return re.findall(r"^\.Dl (sudo .*)$", file.read(), re.M)
+
+
+def shell(place, target, tracer, command):
+    text = SHELL.format(target=target, tracer=tracer, command=shlex.quote(place.domtrace), directory=shlex.quote(place.directory))
+    return ["/bin/bash", "-c", text + command]
+
+
+def run_example(place, line):
+    """Runs one example; those that trace until Ctrl-C get a Ctrl-C once they are ready."""
+    target = place.start([place.workload("alloc_family")])
+    pid = target.told()["pid"]
+    traces = not re.search(r"domtrace (doctor|sites)", line)
+    if line.startswith("sudo pkill"):
+        tracer = place.trace("-p", str(pid))
+        example = place.start(shell(place, pid, tracer.pid, line))
+        expect(example.wait() == 0, f"'{line}' failed: {example.stderr()}")
+        tracer.poll(tracer.snapshots, "snapshot that the example asks for")
+        tracer.stop()
+        return
+    # exec: the signal must reach domtrace, not a shell that waits for it
+    example = place.start(shell(place, pid, 0, line.replace("sudo domtrace", f"exec {shlex.quote(place.domtrace)}", 1)))
+    if traces and " -- " not in line and not re.search(r" -(c|t) ", line):
+        while READY not in example.stderr().splitlines():
+            expect(not example.ended.wait(0.05), f"'{line}' ended: {example.stderr()}")
+        example.signal(signal.SIGINT)
+    status = example.wait(120)
+    expect(status == 0, f"'{line}' exited with {status}: {example.stderr()}")
+    expect(example.output(), f"'{line}' printed nothing")
+
+
+def examples(find, least):
+    def run(place):
+        with open(place.path("script.py"), "w", encoding="utf-8") as file:
+            file.write(SCRIPT)
+        lines = find()
+        expect(len(lines) == least, f"{len(lines)} examples were found instead of {least}")
+        for line in lines:
+            run_example(place, line)
+    return run
+
+
+def cases():
+    return [
+        ("documents/README", examples(readme_examples, 6)),
+        ("documents/manual", examples(manual_examples, 6)),
+    ]

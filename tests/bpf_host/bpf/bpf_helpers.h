@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Stands in for libbpf's header of this name when BPF programs are compiled for the host: the same words, and the helpers
+ * of the kernel as functions that host.h defines. What they promise is in bpf-helpers(7).
+ */
+#ifndef TEST_BPF_HELPERS_H
+#define TEST_BPF_HELPERS_H
+
+#define SEC(name)
+#define __uint(name, value) int (*name)[value]
+#define __type(name, value) __typeof__(value) *name
+#undef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#define preserve_access_index
+
+/* What the definition of a map says about it. */
+struct host_definition {
+	const void *map;
+	size_t type, rows, key_bytes, value_bytes;
+};
+
+#define HOST_MAP(map) \
+	(&(struct host_definition){ (map), sizeof(*(map)->type) / sizeof(int), sizeof(*(map)->max_entries) / sizeof(int), \
+				    sizeof(*(map)->key), sizeof(*(map)->value) })
+
+static void *host_lookup(const struct host_definition *map, const void *key);
+static long host_update(const struct host_definition *map, const void *key, const void *value, __u64 flags);
+static long host_delete(const struct host_definition *map, const void *key);
+static void *host_task_storage(const void *map, __u64 flags);
+
+#define bpf_map_lookup_elem(map, key) host_lookup(HOST_MAP(map), key)
+#define bpf_map_update_elem(map, key, value, flags) host_update(HOST_MAP(map), key, value, flags)
+#define bpf_map_delete_elem(map, key) host_delete(HOST_MAP(map), key)
+#define bpf_task_storage_get(map, task, value, flags) ((void)(task), host_task_storage(map, flags))
+
+struct task_struct;
+struct pt_regs;
+
+static long bpf_ringbuf_output(void *map, const void *data, __u64 size, __u64 flags);
+static void *bpf_ringbuf_reserve(void *map, __u64 size, __u64 flags);
+static void bpf_ringbuf_submit(void *data, __u64 flags);
+static long bpf_loop(__u32 count, long (*step)(__u32 index, void *context), void *context, __u64 flags);
+static long bpf_probe_read_user(void *to, __u32 size, const void *address);
+static __u64 bpf_get_current_pid_tgid(void);
+static long bpf_get_ns_current_pid_tgid(__u64 device, __u64 inode, struct bpf_pidns_info *info, __u32 size);
+static struct task_struct *bpf_get_current_task_btf(void);
+static __u64 bpf_get_attach_cookie(struct pt_regs *ctx);
+static __u64 bpf_get_func_ip(struct pt_regs *ctx);
+static long bpf_send_signal_thread(__u32 signal);
+
+#endif

@@ -1,0 +1,474 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * host: the BPF programs, compiled for this machine with the kernel played by this file: maps, ring buffer, the memory
+ * and the threads of a target, and uprobes that put a trampoline into the slots of return addresses.
+ *
+ * The whole text of domtrace.bpf.c is in here, so tests call its programs, or any part of it, as functions. A row that a
+ * program has deleted or replaced is freed at once, so that AddressSanitizer sees a later use.
+ */
+#ifndef TEST_HOST_H
+#define TEST_HOST_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+#include <uthash.h>
+
+#define __TARGET_ARCH_x86
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmissing-prototypes"
+#pragma GCC diagnostic ignored "-Wshadow"               /* maps are global here */
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  /* a helper returns no error above 0, which gcc cannot know */
+#include "bpf/domtrace.bpf.c"
+#pragma GCC diagnostic pop
+
+/* ---- faults ------------------------------------------------------------------------------------------------- */
+
+enum host_operation { HOST_LOOKUP, HOST_UPDATE, HOST_DELETE, HOST_STORAGE, HOST_RING };
+
+/* The n-th of these operations on `map` from now on fails, or finds the world changed by `before`. */
+static struct host_trap {
+	enum host_operation operation;
+	const void *map;
+	unsigned int nth;
+	int error;
+	void (*before)(void);
+} host_trap;
+
+static inline int host_sprung(enum host_operation operation, const void *map)
+{
+	struct host_trap trap = host_trap;
+
+	if (!trap.nth || trap.operation != operation || trap.map != map || --host_trap.nth)
+		return 0;
+	if (trap.before)
+		trap.before();
+	return trap.error;
+}
+
+/* ---- maps --------------------------------------------------------------------------------------------------- */
+
+struct host_row {
+	UT_hash_handle hh;
+	uint8_t data[];                 /* key, then value at a multiple of 8 */
+};
+
+struct host_map {
+	const void *map;
+	size_t rows_max, value_offset;
+	struct host_row *rows;
+};
+
+static struct host_map host_maps[8];
+
+static inline struct host_map *host_map(const struct host_definition *definition)
+{
+	struct host_map *map = host_maps;
+
+	for (; map->map; map++)
+		if (map->map == definition->map)
+			return map;
+	assert_true(map < host_maps + 7);
+	*map = (struct host_map){ definition->map, definition->rows, (definition->key_bytes + 7) / 8 * 8, NULL };
+	return map;
+}
+
+#define host_rows_max(definition) (host_map(HOST_MAP(definition))->rows_max)
+#define host_row_count(definition) HASH_COUNT(host_map(HOST_MAP(definition))->rows)
+#define host_row_key(row) ((const void *)(row)->data)
+#define host_row_value(definition, row) ((void *)((row)->data + host_map(HOST_MAP(definition))->value_offset))
+
+static inline void *host_row_put(struct host_map *map, const struct host_definition *definition, const void *key, const void *value)
+{
+	struct host_row *row = calloc(1, sizeof(*row) + map->value_offset + definition->value_bytes);
+
+	assert_non_null(row);
+	memcpy(row->data, key, definition->key_bytes);
+	if (value)
+		memcpy(row->data + map->value_offset, value, definition->value_bytes);
+	HASH_ADD_KEYPTR(hh, map->rows, row->data, definition->key_bytes, row);
+	return row->data + map->value_offset;
+}
+
+static void *host_lookup(const struct host_definition *definition, const void *key)
+{
+	struct host_map *map = host_map(definition);
+	struct host_row *row;
+
+	if (host_sprung(HOST_LOOKUP, definition->map))
+		return NULL;
+	HASH_FIND(hh, map->rows, key, definition->key_bytes, row);
+	if (row)
+		return row->data + map->value_offset;
+	if (definition->type == BPF_MAP_TYPE_PERCPU_ARRAY && *(const __u32 *)key < definition->rows)
+		return host_row_put(map, definition, key, NULL);
+	return NULL;
+}
+
+static long host_update(const struct host_definition *definition, const void *key, const void *value, __u64 flags)
+{
+	int error = host_sprung(HOST_UPDATE, definition->map);
+	struct host_map *map = host_map(definition);
+	struct host_row *row;
+
+	HASH_FIND(hh, map->rows, key, definition->key_bytes, row);
+	if (row && flags == BPF_NOEXIST)
+		return -EEXIST;
+	if (!row && flags == BPF_EXIST)
+		return -ENOENT;
+	if (!row && HASH_COUNT(map->rows) >= map->rows_max)
+		return -E2BIG;
+	if (error)
+		return error;
+	host_row_put(map, definition, key, value);
+	if (row) {
+		HASH_DEL(map->rows, row);
+		free(row);
+	}
+	return 0;
+}
+
+static long host_delete(const struct host_definition *definition, const void *key)
+{
+	int error = host_sprung(HOST_DELETE, definition->map);
+	struct host_map *map = host_map(definition);
+	struct host_row *row;
+
+	HASH_FIND(hh, map->rows, key, definition->key_bytes, row);
+	if (!row || error)
+		return error ? error : -ENOENT;
+	HASH_DEL(map->rows, row);
+	free(row);
+	return 0;
+}
+
+/* ---- the ring buffer ---------------------------------------------------------------------------------------- */
+
+struct host_record {
+	struct host_record *next;
+	size_t size;
+	uint64_t data[];
+};
+
+static struct host_record *host_records, **host_records_end = &host_records;
+static bool host_ring_is_full;
+
+static void *bpf_ringbuf_reserve(void *map, __u64 size, __u64 flags)
+{
+	struct host_record *record;
+
+	assert_true(map == (void *)&events && !flags);
+	if (host_ring_is_full || host_sprung(HOST_RING, map))
+		return NULL;
+	record = malloc(sizeof(*record) + size);
+	assert_non_null(record);
+	record->size = size;
+	record->next = NULL;
+	memset(record->data, 0xa5, size); /* whatever was there before */
+	return record->data;
+}
+
+static void bpf_ringbuf_submit(void *data, __u64 flags)
+{
+	assert_int_equal(flags, 0);
+	*host_records_end = (struct host_record *)((char *)data - offsetof(struct host_record, data));
+	host_records_end = &(*host_records_end)->next;
+}
+
+static long bpf_ringbuf_output(void *map, const void *data, __u64 size, __u64 flags)
+{
+	void *to = bpf_ringbuf_reserve(map, size, flags);
+
+	if (!to)
+		return -EAGAIN;
+	memcpy(to, data, size);
+	bpf_ringbuf_submit(to, 0);
+	return 0;
+}
+
+/* The n-th record of this type (enum dt_event_type); NULL: there are fewer. */
+static inline const void *host_event(__u32 type, unsigned int n)
+{
+	for (const struct host_record *record = host_records; record; record = record->next) {
+		const struct dt_event *event = (const void *)record->data;
+
+		if (event->type == type && !n--)
+			return event;
+	}
+	return NULL;
+}
+
+/* ---- the target: memory and threads ---------------------------------------------------------------------------- */
+
+#define HOST_RANGES_MAX 64
+#define HOST_STACK_WORDS 512
+#define HOST_STACK(number) (0x7ffc00000000ull + (number) * 0x100000ull) /* lowest address of a thread's stack */
+#define HOST_TRAMPOLINE 0x7ffff7fff000ull
+
+static struct { __u64 start, size; const void *bytes; } host_ranges[HOST_RANGES_MAX];
+static size_t host_range_count;
+
+static inline void host_memory(__u64 start, const void *bytes, size_t size)
+{
+	assert_true(host_range_count < HOST_RANGES_MAX);
+	host_ranges[host_range_count].start = start;
+	host_ranges[host_range_count].size = size;
+	host_ranges[host_range_count++].bytes = bytes;
+}
+
+static long bpf_probe_read_user(void *to, __u32 size, const void *from)
+{
+	__u64 address = (uintptr_t)from;
+
+	for (size_t i = 0; i < host_range_count; i++) {
+		__u64 offset = address - host_ranges[i].start;
+
+		if (address >= host_ranges[i].start && offset <= host_ranges[i].size && size <= host_ranges[i].size - offset) {
+			memcpy(to, (const char *)host_ranges[i].bytes + offset, size);
+			return 0;
+		}
+	}
+	memset(to, 0, size);
+	return -EFAULT;
+}
+
+struct host_thread {
+	struct task_struct task;
+	__u32 tgid;
+	__u64 lowest;                   /* address of its stack */
+	__u64 stack[HOST_STACK_WORDS];
+	__u64 returns[HOST_STACK_WORDS]; /* what stood in the slots before the trampoline */
+	bool has_call;
+	struct dt_call call;
+};
+
+#define HOST_THREADS_MAX 8
+
+static struct host_thread host_threads[HOST_THREADS_MAX], *host_current = host_threads;
+static __u64 host_frame_pointer, host_cookie, host_function;
+static bool host_has_sessions;          /* uprobe sessions: an entry may do without its return */
+static __u32 host_signal;
+static __u32 host_namespace_tgid;
+
+static struct task_struct *bpf_get_current_task_btf(void)
+{
+	return &host_current->task;
+}
+
+static __u64 bpf_get_current_pid_tgid(void)
+{
+	return (__u64)host_current->tgid << 32 | (host_current->tgid + (__u32)(host_current - host_threads));
+}
+
+static long bpf_get_ns_current_pid_tgid(__u64 device, __u64 inode, struct bpf_pidns_info *info, __u32 size)
+{
+	assert_int_equal(size, sizeof(*info));
+	if (device != 4 || inode != 4026531836 || !host_namespace_tgid)
+		return -EINVAL;
+	info->tgid = info->pid = host_namespace_tgid;
+	return 0;
+}
+
+static void *host_task_storage(const void *map, __u64 flags)
+{
+	assert_true(map == &calls);
+	if (host_sprung(HOST_STORAGE, map))
+		return NULL;
+	if (!host_current->has_call) {
+		if (!(flags & BPF_LOCAL_STORAGE_GET_F_CREATE))
+			return NULL;
+		host_current->has_call = true;
+		host_current->call = (struct dt_call){ 0 };
+	}
+	return &host_current->call;
+}
+
+static __u64 bpf_get_attach_cookie(struct pt_regs *ctx)
+{
+	(void)ctx;
+	return host_cookie;
+}
+
+static __u64 bpf_get_func_ip(struct pt_regs *ctx)
+{
+	(void)ctx;
+	return host_function;
+}
+
+static long bpf_send_signal_thread(__u32 signal)
+{
+	host_signal = signal;
+	return 0;
+}
+
+static long bpf_loop(__u32 count, long (*step)(__u32 index, void *context), void *context, __u64 flags)
+{
+	__u32 i = 0;
+
+	assert_int_equal(flags, 0);
+	while (i < count)
+		if (step(i++, context))
+			break;
+	return i;
+}
+
+/* ---- calls of the target ------------------------------------------------------------------------------------------ */
+
+static inline __u64 *host_slot(__u64 stack)
+{
+	assert_true(stack >= host_current->lowest && stack < host_current->lowest + sizeof(host_current->stack) && !(stack & 7));
+	return &host_current->stack[(stack - host_current->lowest) / 8];
+}
+
+/* A call instruction: the return address goes to `stack`. 0: a jump, the slot keeps what it holds (a tail call). */
+static inline struct pt_regs host_call_instruction(__u64 stack, __u64 return_address, __u64 a, __u64 b, __u64 c)
+{
+	struct pt_regs registers = { .rip = host_function = 0x7f1234500000, .rsp = stack, .rbp = host_frame_pointer,
+				     .rdi = a, .rsi = b, .rdx = c };
+
+	if (return_address) {
+		*host_slot(stack) = return_address;
+		host_current->returns[(stack - host_current->lowest) / 8] = return_address;
+	}
+	return registers;
+}
+
+/* Enters a function of the malloc family. The kernel awaits its return, unless a session does without. */
+static inline void host_enter(enum dt_site site, __u64 stack, __u64 return_address, __u64 a, __u64 b, __u64 c)
+{
+	struct pt_regs registers = host_call_instruction(stack, return_address, a, b, c);
+	int skip;
+
+	host_cookie = site;
+	skip = host_has_sessions ? alloc_session(&registers) : alloc_enter(&registers);
+	if (!skip || !host_has_sessions)
+		*host_slot(stack) = HOST_TRAMPOLINE;
+}
+
+static inline void host_leave(__u64 stack, __u64 result)
+{
+	struct pt_regs registers = { .rip = host_current->returns[(stack - host_current->lowest) / 8], .rsp = stack + 8,
+				     .rbp = host_frame_pointer, .rax = result };
+
+	if (*host_slot(stack) != HOST_TRAMPOLINE)
+		return;                 /* the kernel does not see this return */
+	if (host_has_sessions)
+		alloc_session(&registers);
+	else
+		alloc_exit(&registers);
+}
+
+static inline void host_free(__u64 stack, __u64 return_address, __u64 address)
+{
+	struct pt_regs registers = host_call_instruction(stack, return_address, address, 0, 0);
+
+	host_cookie = DT_SITE_free;
+	free_enter(&registers);
+}
+
+static inline void host_track(__u64 stack, __u64 return_address, __u32 domain, __u64 address, __u64 bytes)
+{
+	struct pt_regs registers = host_call_instruction(stack, return_address, domain, address, bytes);
+
+	track_enter(&registers);
+}
+
+static inline void host_untrack(__u64 stack, __u64 return_address, __u32 domain, __u64 address)
+{
+	struct pt_regs registers = host_call_instruction(stack, return_address, domain, address, 0);
+
+	untrack_enter(&registers);
+}
+
+/* ---- the tables ------------------------------------------------------------------------------------------------------ */
+
+static inline __u64 host_counter(enum dt_counter counter)
+{
+	__u32 key = counter;
+
+	return *(__u64 *)bpf_map_lookup_elem(&counters, &key);
+}
+
+static inline struct dt_process *host_process(__u32 tgid)
+{
+	return bpf_map_lookup_elem(&processes, &tgid);
+}
+
+/* The number of the traceback that is this one return address, as it was sent; 0: it was not. */
+static inline __u64 host_traceback(__u64 return_address)
+{
+	const struct dt_traceback_event *event;
+
+	for (unsigned int i = 0; (event = host_event(DT_EVENT_TRACEBACK, i)); i++)
+		if (event->frame_count == 1 && event->frames[0].where == return_address)
+			return event->traceback;
+	return 0;
+}
+
+/* The constants of the programs, writable as they are before load. */
+static inline struct dt_config *host_config(void)
+{
+	uintptr_t start = (uintptr_t)&config & ~4095ul, end = (uintptr_t)(&config + 1);
+
+	assert_int_equal(mprotect((void *)start, end - start, PROT_READ | PROT_WRITE), 0);
+	return (struct dt_config *)(uintptr_t)&config;
+}
+
+#define HOST_TGID 100
+
+static inline int host_teardown(void **state)
+{
+	(void)state;
+	for (struct host_map *map = host_maps; map->map; map++) {
+		struct host_row *row, *next;
+
+		HASH_ITER(hh, map->rows, row, next) {
+			HASH_DEL(map->rows, row);
+			free(row);
+		}
+		map->map = NULL;
+	}
+	for (struct host_record *record = host_records, *next; record; record = next) {
+		next = record->next;
+		free(record);
+	}
+	host_records = NULL;
+	host_records_end = &host_records;
+	return 0;
+}
+
+/* One traced process, whose threads are all of host_threads; everything else as after load. */
+static inline int host_setup(void **state)
+{
+	__u32 tgid = HOST_TGID;
+	struct dt_process process = { .generation = 1 };
+
+	(void)state;
+	*host_config() = (struct dt_config){ .hash_seed = 0x0123456789abcdef, .frame_limit = DT_FRAME_LIMIT_DEFAULT };
+	epoch = 0;
+	host_trap = (struct host_trap){ 0 };
+	host_ring_is_full = host_has_sessions = false;
+	host_frame_pointer = host_range_count = 0;
+	host_signal = host_namespace_tgid = 0;
+	memset(host_threads, 0, sizeof(host_threads));
+	for (__u64 i = 0; i < HOST_THREADS_MAX; i++) {
+		struct host_thread *thread = &host_threads[i];
+
+		thread->tgid = HOST_TGID;
+		thread->task.thread.fsbase = 0x7f0000000000ull + i * 0x10000;
+		thread->lowest = HOST_STACK(i);
+		host_memory(thread->lowest, thread->stack, sizeof(thread->stack));
+	}
+	host_current = host_threads;
+	return (int)bpf_map_update_elem(&processes, &tgid, &process, BPF_ANY);
+}
+
+#define host_test(test) cmocka_unit_test_setup_teardown(test, host_setup, host_teardown)
+
+#endif

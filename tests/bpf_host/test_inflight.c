@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Entries and returns of the malloc family: nesting, tail calls, calls left without a return, every outcome. */
+#include "books.h"
+
+/* Slots of return addresses, from the outermost frame down; callers, and blocks. */
+#define TOP (HOST_STACK(0) + 2048)
+#define DEEP (TOP - 256)
+#define CALLER 0x55550000123a
+#define OTHER 0x55550000456b
+#define A 0x55a000000010
+#define B 0x55a000000020
+#define C 0x55a000000030
+
+static void allocate(__u64 address, __u64 bytes)
+{
+	host_enter(DT_SITE_malloc, TOP, CALLER, bytes, 0, 0);
+	host_leave(TOP, address);
+}
+
+static void reallocate(__u64 from, __u64 bytes, __u64 to)
+{
+	host_enter(DT_SITE_realloc, TOP, OTHER, from, bytes, 0);
+	host_leave(TOP, to);
+}
+
+/* Runs a test with entry and return attached each for itself, and again with uprobe sessions. */
+static void both_ways(void (*test)(void))
+{
+	test();
+	host_teardown(NULL);
+	host_setup(NULL);
+	host_has_sessions = true;
+	test();
+}
+
+#define BOTH_WAYS(name) \
+	static void name##_way(void); \
+	static void name(void **state) { (void)state; both_ways(name##_way); } \
+	static void name##_way(void)
+
+BOTH_WAYS(test_every_function_of_the_family)
+{
+	__u64 out = A;
+
+	host_memory(0x7000, &out, sizeof(out));
+	for (enum dt_site site = 0; site < DT_SITE_COUNT; site++) {
+		const struct dt_site_row *row = &sites[site];
+		__u64 arguments[3] = { 0, 0, 0 }, bytes = 24;
+
+		if (row->shape > DT_SHAPE_REALLOC)
+			continue;
+		arguments[row->size] = 24;
+		if (row->count != DT_NONE) {
+			arguments[row->count] = 3;
+			bytes *= 3;
+		}
+		if (row->out != DT_NONE)
+			arguments[row->out] = 0x7000;
+		host_enter(site, TOP, CALLER + site, arguments[0], arguments[1], arguments[2]);
+		host_leave(TOP, row->shape == DT_SHAPE_OUT ? 0 : A);
+		books_expect_block(A, bytes, host_traceback(CALLER + site));
+		books_expect(host_traceback(CALLER + site), 1, bytes, 0, 0, bytes, (__s64)bytes);
+		host_free(TOP, OTHER, A);
+		books_expect(host_traceback(CALLER + site), 1, bytes, 1, bytes, bytes, 0);
+	}
+	assert_int_equal(host_row_count(&live), 0);
+	books_expect_nothing_counted();
+}
+
+BOTH_WAYS(test_nested_calls_are_one_block)
+{
+	host_enter(DT_SITE_calloc, TOP, CALLER, 10, 100, 0);
+	host_enter(DT_SITE_malloc, DEEP, OTHER, 1016, 0, 0);
+	host_enter(DT_SITE_memalign, DEEP - 64, OTHER, 16, 1016, 0);
+	host_leave(DEEP - 64, B);
+	host_leave(DEEP, B);
+	host_free(DEEP, OTHER, B);      /* its own business */
+	host_enter(DT_SITE_malloc, DEEP, OTHER, 2000, 0, 0);
+	host_leave(DEEP, A);
+	host_leave(TOP, A);
+	assert_int_equal(host_row_count(&live), 1);
+	books_expect_block(A, 1000, host_traceback(CALLER));
+	books_expect(DT_TRACEBACK_TOTAL, 1, 1000, 0, 0, 1000, 1000);
+	assert_int_equal(host_traceback(OTHER), 0);
+	books_expect_nothing_counted();
+}
+
+/* The slot holds the trampoline of the outer call; at the return its probes fire both, the inner function's first. */
+static void test_tail_calls_are_one_block(void **state)
+{
+	(void)state;
+	host_enter(DT_SITE_aligned_alloc, TOP, CALLER, 64, 1000, 0);
+	host_enter(DT_SITE_memalign, TOP, 0, 64, 1024, 0);
+	host_leave(TOP, A);
+	host_leave(TOP, A);
+	books_expect_block(A, 1000, host_traceback(CALLER));
+	books_expect(DT_TRACEBACK_TOTAL, 1, 1000, 0, 0, 1000, 1000);
+
+	/* realloc(p, 0) that ends in a jump to free() */
+	host_enter(DT_SITE_realloc, TOP, OTHER, A, 0, 0);
+	host_free(TOP, 0, A);
+	host_leave(TOP, 0);
+	books_expect(DT_TRACEBACK_TOTAL, 1, 1000, 1, 1000, 1000, 0);
+	assert_int_equal(host_row_count(&live), 0);
+	books_expect_nothing_counted();
+}
+
+BOTH_WAYS(test_an_entry_further_up_abandons_the_call)
+{
+	host_enter(DT_SITE_malloc, DEEP, CALLER, 10, 0, 0);
+	host_enter(DT_SITE_malloc, TOP, OTHER, 20, 0, 0);
+	host_leave(TOP, A);
+	host_leave(DEEP, B);            /* the stale return of a context that does go on (swapcontext): not booked */
+	books_expect_block(A, 20, host_traceback(OTHER));
+	books_expect(DT_TRACEBACK_TOTAL, 1, 20, 0, 0, 20, 20);
+	books_expect_counted(COUNTED(calls_abandoned, 1));
+}
+
+BOTH_WAYS(test_an_entry_in_the_same_slot_abandons_the_call)
+{
+	host_enter(DT_SITE_malloc, TOP, CALLER, 10, 0, 0);
+	host_enter(DT_SITE_malloc, TOP, OTHER, 20, 0, 0);
+	host_leave(TOP, A);
+	books_expect_block(A, 20, host_traceback(OTHER));
+	books_expect_counted(COUNTED(calls_abandoned, 1));
+}
+
+BOTH_WAYS(test_a_return_further_up_abandons_the_call)
+{
+	host_enter(DT_SITE_realloc, TOP, CALLER, 0, 10, 0);
+	host_enter(DT_SITE_malloc, DEEP, OTHER, 30, 0, 0);
+	host_leave(TOP, A);             /* the inner call was left: it is the outer one's business */
+	books_expect_block(A, 10, host_traceback(CALLER));
+	books_expect_nothing_counted();
+	host_enter(DT_SITE_malloc, DEEP, OTHER, 30, 0, 0);
+	*host_slot(TOP) = HOST_TRAMPOLINE;
+	host_leave(TOP, B);
+	assert_int_equal(host_row_count(&live), 1);
+	books_expect_counted(COUNTED(calls_abandoned, 1));
+}
+
+/* What an abandoned realloc was to replace lives on. */
+BOTH_WAYS(test_an_abandoned_realloc_puts_its_block_back)
+{
+	allocate(A, 100);
+	host_enter(DT_SITE_realloc, DEEP, OTHER, A, 200, 0);
+	assert_null(books_block(DT_SOURCE_LIBC, 0, A));
+	allocate(B, 7);
+	books_expect_block(A, 100, host_traceback(CALLER));
+	host_free(TOP, OTHER, A);
+	books_expect(DT_TRACEBACK_TOTAL, 2, 107, 1, 100, 107, 7);
+	books_expect_counted(COUNTED(calls_abandoned, 1));
+}
+
+/* free() outside of the call that was left is booked, inside of it is not; an unreadable slot is no tail call. */
+BOTH_WAYS(test_free_after_a_call_was_left)
+{
+	allocate(A, 100);
+	host_enter(DT_SITE_malloc, DEEP, CALLER, 10, 0, 0);
+	host_free(TOP, OTHER, A);
+	books_expect(DT_TRACEBACK_TOTAL, 1, 100, 1, 100, 100, 0);
+	host_range_count = 0;
+	allocate(B, 5);
+	host_enter(DT_SITE_malloc, TOP, CALLER, 10, 0, 0);
+	host_free(TOP, OTHER, B);
+	books_expect(DT_TRACEBACK_TOTAL, 2, 105, 2, 105, 100, 0);
+	books_expect_counted(COUNTED(calls_abandoned, 1));
+}
+
+BOTH_WAYS(test_realloc_that_succeeds)
+{
+	__u64 first, second;
+
+	allocate(A, 100);
+	reallocate(A, 300, A);          /* grows in place */
+	first = host_traceback(CALLER);
+	second = host_traceback(OTHER);
+	books_expect_block(A, 300, second);
+	books_expect(first, 1, 100, 1, 100, 100, 0);
+	books_expect(second, 1, 300, 0, 0, 300, 300);
+	books_expect(DT_TRACEBACK_TOTAL, 2, 400, 1, 100, 300, 300);
+	reallocate(A, 50, A);           /* shrinks in place, on the same traceback */
+	books_expect_block(A, 50, second);
+	books_expect(second, 2, 350, 1, 300, 300, 50);
+	reallocate(A, 320, B);          /* moves */
+	books_expect_block(B, 320, second);
+	books_expect(DT_TRACEBACK_TOTAL, 4, 770, 3, 450, 320, 320);
+	reallocate(0, 1, C);            /* malloc */
+	books_expect_block(C, 1, second);
+	reallocate(B, 0, 0);            /* free, glibc's way */
+	books_expect(DT_TRACEBACK_TOTAL, 5, 771, 4, 770, 321, 1);
+	reallocate(C, 0, B);            /* a block of 0 bytes, other allocators' way */
+	books_expect_block(B, 0, second);
+	books_expect(DT_TRACEBACK_TOTAL, 6, 771, 5, 771, 321, 0);
+	assert_int_equal(host_row_count(&live), 1);
+	books_expect_nothing_counted();
+}
+
+BOTH_WAYS(test_realloc_that_fails_keeps_the_block)
+{
+	allocate(A, 100);
+	reallocate(A, ~0ull >> 1, 0);
+	books_expect_block(A, 100, host_traceback(CALLER));
+	books_expect(DT_TRACEBACK_TOTAL, 1, 100, 0, 0, 100, 100);
+	assert_int_equal(host_traceback(OTHER), 0);
+	reallocate(0, 0, 0);
+	books_expect_counted(COUNTED(failed_allocations, 2));
+}
+
+BOTH_WAYS(test_realloc_of_an_unknown_block)
+{
+	reallocate(A, 10, B);
+	books_expect_block(B, 10, host_traceback(OTHER));
+	reallocate(C, 0, 0);
+	books_expect_counted(COUNTED(unmatched_frees, 2));
+	reallocate(C, 10, 0);
+	books_expect(DT_TRACEBACK_TOTAL, 1, 10, 0, 0, 10, 10);
+	books_expect_counted(COUNTED(unmatched_frees, 2), COUNTED(failed_allocations, 1));
+}
+
+/* A clear between entry and return forgets the old block, so its successor stands alone. */
+BOTH_WAYS(test_realloc_across_a_clear)
+{
+	allocate(A, 100);
+	host_enter(DT_SITE_realloc, TOP, OTHER, A, 200, 0);
+	host_process(HOST_TGID)->generation++;
+	host_leave(TOP, B);
+	books_expect_block(B, 200, host_traceback(OTHER));
+	books_expect(DT_TRACEBACK_TOTAL, 1, 200, 0, 0, 200, 200);
+	assert_null(books_row(DT_SOURCE_LIBC, 0, host_traceback(CALLER)));
+	books_expect_counted(COUNTED(unmatched_frees, 1));
+	host_enter(DT_SITE_realloc, TOP, OTHER, B, 0, 0);
+	host_process(HOST_TGID)->generation++;
+	host_leave(TOP, 0);
+	assert_null(books_row(DT_SOURCE_LIBC, 0, DT_TRACEBACK_TOTAL));
+	books_expect_counted(COUNTED(unmatched_frees, 2));
+	/* A failure puts the block back, forgotten as it is: its free is one of an older block. */
+	allocate(A, 100);
+	host_enter(DT_SITE_realloc, TOP, OTHER, A, 200, 0);
+	host_process(HOST_TGID)->generation++;
+	host_leave(TOP, 0);
+	host_free(TOP, OTHER, A);
+	assert_null(books_row(DT_SOURCE_LIBC, 0, DT_TRACEBACK_TOTAL));
+	books_expect_counted(COUNTED(unmatched_frees, 3), COUNTED(failed_allocations, 1));
+}
+
+/* While the allocator has the old block back, another thread gets its address. */
+BOTH_WAYS(test_realloc_whose_old_address_is_used_at_once)
+{
+	allocate(A, 100);
+	host_enter(DT_SITE_realloc, TOP, OTHER, A, 200, 0);
+	host_current++;
+	host_enter(DT_SITE_malloc, HOST_STACK(1) + 512, CALLER, 7, 0, 0);
+	host_leave(HOST_STACK(1) + 512, A);
+	host_current--;
+	host_leave(TOP, B);
+	books_expect_block(A, 7, host_traceback(CALLER));
+	books_expect_block(B, 200, host_traceback(OTHER));
+	books_expect(DT_TRACEBACK_TOTAL, 3, 307, 1, 100, 207, 207);
+	books_expect_nothing_counted();
+}
+
+BOTH_WAYS(test_posix_memalign)
+{
+	__u64 out = A;
+
+	host_memory(0x7000, &out, sizeof(out));
+	host_enter(DT_SITE_posix_memalign, TOP, CALLER, 0x7000, 64, 100);
+	host_leave(TOP, 0xdeadbeef00000000); /* an int that is 0 */
+	books_expect_block(A, 100, host_traceback(CALLER));
+	host_enter(DT_SITE_posix_memalign, TOP, CALLER, 0x7000, 64, 100);
+	host_leave(TOP, ENOMEM);
+	books_expect_counted(COUNTED(failed_allocations, 1));
+	host_enter(DT_SITE_posix_memalign, TOP, CALLER, 0x8000, 64, 100);
+	host_leave(TOP, 0);
+	books_expect(DT_TRACEBACK_TOTAL, 1, 100, 0, 0, 100, 100);
+	books_expect_counted(COUNTED(failed_allocations, 1), COUNTED(arguments_unreadable, 1));
+}
+
+/* 64 bits against 128, around every place where a carry or a bound lies. */
+static void test_products(void **state)
+{
+	static const struct dt_site_row row = { .size = 1, .count = 0 };
+	__u64 factors[64 * 7], random = 88172645463325252ull;
+	size_t count = 0;
+
+	(void)state;
+	for (unsigned int bit = 0; bit < 64; bit++) {
+		for (__u64 near = 0; near < 5; near++)
+			factors[count++] = (1ull << bit) + near - 2;
+		for (int i = 0; i < 2; i++) {
+			random ^= random << 13;
+			random ^= random >> 7;
+			random ^= random << 17;
+			factors[count++] = random >> bit;
+		}
+	}
+	for (size_t i = 0; i < count; i++)
+		for (size_t k = 0; k < count; k++) {
+			struct call_registers registers = { .arguments = { factors[i], factors[k] } };
+			unsigned __int128 product = (unsigned __int128)factors[i] * factors[k];
+
+			assert_int_equal(call_bytes(&row, &registers), product >> 64 ? ~0ull : (__u64)product);
+		}
+}
+
+BOTH_WAYS(test_products_that_are_refused)
+{
+	allocate(A, 100);
+	host_enter(DT_SITE_calloc, TOP, CALLER, 1ull << 33, 1ull << 33, 0);
+	host_leave(TOP, 0);
+	/* The product is 0 modulo 2^64, which is no reallocarray() to 0 bytes. */
+	host_enter(DT_SITE_reallocarray, TOP, CALLER, A, 1ull << 32, 1ull << 32);
+	host_leave(TOP, 0);
+	books_expect_block(A, 100, host_traceback(CALLER));
+	books_expect_counted(COUNTED(failed_allocations, 2));
+	host_enter(DT_SITE_reallocarray, TOP, CALLER, A, 0, 1ull << 32);
+	host_leave(TOP, 0);
+	books_expect(DT_TRACEBACK_TOTAL, 1, 100, 1, 100, 100, 0);
+}
+
+BOTH_WAYS(test_who_is_not_traced_is_not_booked)
+{
+	__u32 tgid = HOST_TGID;
+	struct pt_regs registers = { .rsp = TOP };
+
+	host_cookie = DT_SITE_COUNT;
+	assert_int_equal(alloc_enter(&registers), SKIP_RETURN);
+	host_cookie = ~0ull;
+	assert_int_equal(alloc_enter(&registers), SKIP_RETURN);
+	host_trap = (struct host_trap){ HOST_STORAGE, &calls, 1, -ENOMEM, NULL };
+	allocate(A, 10);
+	books_expect_counted(COUNTED(calls_full, 1));
+	host_enter(DT_SITE_malloc, TOP, CALLER, 10, 0, 0);
+	bpf_map_delete_elem(&processes, &tgid);
+	host_leave(TOP, A);
+	host_free(TOP, CALLER, A);
+	allocate(B, 10);
+	assert_int_equal(host_row_count(&live), 0);
+	books_expect_counted(COUNTED(calls_full, 1));
+}
+
+/* In a pid namespace, the tables know processes by their numbers there. */
+BOTH_WAYS(test_pid_namespace)
+{
+	host_config()->pid_namespace_device = 4;
+	host_config()->pid_namespace_inode = 4026531836;
+	host_current->tgid = 4711;
+	allocate(A, 10);                /* not of that namespace */
+	assert_int_equal(host_row_count(&live), 0);
+	host_namespace_tgid = HOST_TGID;
+	allocate(A, 10);
+	books_expect_block(A, 10, host_traceback(CALLER));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		host_test(test_every_function_of_the_family),
+		host_test(test_nested_calls_are_one_block),
+		host_test(test_tail_calls_are_one_block),
+		host_test(test_an_entry_further_up_abandons_the_call),
+		host_test(test_an_entry_in_the_same_slot_abandons_the_call),
+		host_test(test_a_return_further_up_abandons_the_call),
+		host_test(test_an_abandoned_realloc_puts_its_block_back),
+		host_test(test_free_after_a_call_was_left),
+		host_test(test_realloc_that_succeeds),
+		host_test(test_realloc_that_fails_keeps_the_block),
+		host_test(test_realloc_of_an_unknown_block),
+		host_test(test_realloc_across_a_clear),
+		host_test(test_realloc_whose_old_address_is_used_at_once),
+		host_test(test_posix_memalign),
+		host_test(test_products),
+		host_test(test_products_that_are_refused),
+		host_test(test_who_is_not_traced_is_not_booked),
+		host_test(test_pid_namespace),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

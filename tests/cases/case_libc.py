@@ -27,6 +27,8 @@ FALLBACK_WORKLOADS = {
     "family": WORKLOADS["family"],
     "random": {"argv": ["alloc_random", "--seed", "9", "--ops", FALLBACK_OPS], "ends": True},
     "threads": {"argv": ["alloc_threads", "--ops", FALLBACK_THREAD_OPS], "exact_peak": False},
+    # attaches to libc after most privileges were given up
+    "random from its start": WORKLOADS["random from its start"],
 }
 
 # What --without knows; the case libc/features compares it with `domtrace --help`.

@@ -204,6 +204,18 @@ static inline const void *host_event(__u32 type, unsigned int n)
 	return NULL;
 }
 
+/* Userspace has read all. */
+static inline void host_drain(void)
+{
+	while (host_records) {
+		struct host_record *record = host_records;
+
+		host_records = record->next;
+		free(record);
+	}
+	host_records_end = &host_records;
+}
+
 /* ---- the target: memory and threads ---------------------------------------------------------------------------- */
 
 #define HOST_RANGES_MAX 64
@@ -434,12 +446,7 @@ static inline int host_teardown(void **state)
 		}
 		map->map = NULL;
 	}
-	for (struct host_record *record = host_records, *next; record; record = next) {
-		next = record->next;
-		free(record);
-	}
-	host_records = NULL;
-	host_records_end = &host_records;
+	host_drain();
 	return 0;
 }
 

@@ -72,7 +72,7 @@ static __always_inline __u32 account_tgid(const struct account *account)
 	return account->owner.process & DT_OWNER_TGID_MASK;
 }
 
-/* ---- malloc, calloc, realloc, posix_memalign … -------------------------------------------------------------- */
+/* ---- malloc, calloc, realloc, posix_memalign … ------------------------------------------------------------------- */
 
 static __always_inline int alloc_at_entry(struct pt_regs *ctx, __u32 site)
 {
@@ -135,7 +135,7 @@ int alloc_session(struct pt_regs *ctx)
 	return alloc_at_return(ctx);
 }
 
-/* ---- free ---------------------------------------------------------------------------------------------------- */
+/* ---- free -------------------------------------------------------------------------------------------------------- */
 
 /* Was free() called from inside the allocator's own file, without the PLT? */
 static __always_inline bool free_is_allocators(const struct pt_regs *ctx, const struct dt_process *process)
@@ -167,7 +167,7 @@ int free_enter(struct pt_regs *ctx)
 	return 0;
 }
 
-/* ---- PyTraceMalloc_Track, PyTraceMalloc_Untrack ---------------------------------------------------------------- */
+/* ---- PyTraceMalloc_Track, PyTraceMalloc_Untrack ------------------------------------------------------------------ */
 
 static __always_inline bool domain_is_wanted(__u32 domain)
 {

@@ -159,7 +159,7 @@ static __always_inline bool python_walk(const struct dt_process *process, struct
 	return true;
 }
 
-/* ---- new code objects --------------------------------------------------------------------------------------- */
+/* ---- new code objects -------------------------------------------------------------------------------------------- */
 
 /*
  * Copies a compact str. PyASCIIObject.state: interned 2 bits, kind 3, compact 1, ascii 1 (CPython 3.11

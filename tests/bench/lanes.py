@@ -162,7 +162,7 @@ class Bench:
         """A workload with a libc of its own; it has said its pid."""
         child = Child(argv, os.path.join(place, "stderr"), env={**os.environ, "LD_LIBRARY_PATH": place, **variables})
         self.children.append(child)
-        child.ask_pid = json.loads(child.line())["pid"]
+        child.line()
         return child
 
     def churn(self, place):

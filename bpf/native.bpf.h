@@ -55,7 +55,8 @@ static __always_inline void native_walk(struct dt_scratch *scratch, __u64 return
 	};
 
 	native_push(scratch, return_address);
-	if (bpf_loop(DT_FRAMES_WALKED_MAX, native_step, &walk, 0) == DT_FRAMES_WALKED_MAX)
+	bpf_loop(DT_FRAMES_WALKED_MAX, native_step, &walk, 0);
+	if (!walk.truncation && walk.frame_pointer)
 		walk.truncation = DT_TRUNCATION_TOO_DEEP;
 	scratch->traceback.truncation = walk.truncation;
 }

@@ -151,7 +151,8 @@ static __always_inline bool python_walk(const struct dt_process *process, struct
 	walk.frame = python_innermost_frame(process, scratch);
 	if (!walk.frame)
 		return false;
-	if (bpf_loop(DT_FRAMES_WALKED_MAX, python_step, &walk, 0) == DT_FRAMES_WALKED_MAX)
+	bpf_loop(DT_FRAMES_WALKED_MAX, python_step, &walk, 0);
+	if (!walk.truncation && walk.frame)
 		walk.truncation = DT_TRUNCATION_TOO_DEEP;
 	if (!scratch->traceback.total_frames)
 		return false;

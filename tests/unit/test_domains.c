@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Words of --domain: what they attach, what they let through, what they require; and what is refused in which words. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "session/domains.h"
+
+#define WORDS_MAX 4
+
+struct said {
+	int lines;
+	char line[256];
+};
+
+static void say(void *context, enum dt_log_level level, const char *line)
+{
+	struct said *said = context;
+
+	assert_int_equal(level, DT_LOG_ERROR);
+	said->lines++;
+	snprintf(said->line, sizeof(said->line), "%s", line);
+}
+
+static void test_words(void **state)
+{
+	static const struct {
+		const char *words[WORDS_MAX + 1];
+		bool libc, tracemalloc, libc_required, tracemalloc_required, excluded;
+		uint32_t count, ids[WORDS_MAX];
+	} cases[] = {
+		{ { NULL }, true, true, false, false, false, 0, { 0 } },
+		{ { "libc", NULL }, true, false, true, false, false, 0, { 0 } },
+		{ { "!libc", NULL }, false, true, false, false, false, 0, { 0 } },
+		{ { "numpy", NULL }, false, true, false, true, false, 1, { 389047 } },
+		{ { "389047", NULL }, false, true, false, true, false, 1, { 389047 } },
+		{ { "!numpy", NULL }, true, true, false, false, true, 1, { 389047 } },
+		{ { "!numpy", "!pandas", "!libc", NULL }, false, true, false, false, true, 2, { 389047, 424242 } },
+		{ { "libc", "pandas", "7", NULL }, true, true, true, true, false, 2, { 424242, 7 } },
+		{ { "numpy", "7", "!389047", NULL }, false, true, false, true, false, 1, { 7 } },
+		{ { "!7", "libc", "7", NULL }, true, false, true, false, false, 0, { 0 } },
+		{ { "libc", "!numpy", NULL }, true, false, true, false, false, 0, { 0 } },
+		{ { "4294967295", NULL }, false, true, false, true, false, 1, { 4294967295 } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < DT_ARRAY_SIZE(cases); i++) {
+		struct dt_domains domains;
+
+		assert_int_equal(dt_domains_parse(cases[i].words, NULL, &domains), 0);
+		assert_int_equal(domains.filter.sources[DT_SOURCE_LIBC], cases[i].libc);
+		assert_int_equal(domains.filter.sources[DT_SOURCE_TRACEMALLOC], cases[i].tracemalloc);
+		assert_int_equal(domains.required[DT_SOURCE_LIBC], cases[i].libc_required);
+		assert_int_equal(domains.required[DT_SOURCE_TRACEMALLOC], cases[i].tracemalloc_required);
+		assert_int_equal(domains.excluded, cases[i].excluded);
+		assert_int_equal(domains.count, cases[i].count);
+		assert_memory_equal(domains.ids, cases[i].ids, cases[i].count * sizeof(uint32_t));
+	}
+}
+
+static void test_no_words_are_all(void **state)
+{
+	struct dt_domains domains;
+
+	(void)state;
+	assert_int_equal(dt_domains_parse(NULL, NULL, &domains), 0);
+	assert_true(domains.filter.sources[DT_SOURCE_LIBC] && domains.filter.sources[DT_SOURCE_TRACEMALLOC]);
+	assert_int_equal(domains.count, 0);
+}
+
+static void test_refusals(void **state)
+{
+	static const struct { const char *words[WORDS_MAX + 1]; const char *says; } cases[] = {
+		{ { "nonsense", NULL }, "no domain 'nonsense'" },
+		{ { "!nonsense", NULL }, "no domain 'nonsense'" },
+		{ { "", NULL }, "no domain ''" },
+		{ { "!", NULL }, "no domain ''" },
+		{ { "!!libc", NULL }, "no domain '!libc'" },
+		{ { "4294967296", NULL }, "no domain '4294967296'" },
+		{ { "libc", "!libc", NULL }, "nothing to trace" },
+		{ { "numpy", "!389047", NULL }, "nothing to trace" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < DT_ARRAY_SIZE(cases); i++) {
+		struct said said = { 0 };
+		struct dt_log log = { .write = say, .context = &said };
+		struct dt_domains domains = { .count = 77 };
+
+		assert_int_equal(dt_domains_parse(cases[i].words, &log, &domains), -EINVAL);
+		assert_int_equal(said.lines, 1);
+		if (!strstr(said.line, cases[i].says))
+			fail_msg("'%s' does not say '%s'", said.line, cases[i].says);
+		assert_int_equal(domains.count, 77);
+	}
+}
+
+static void test_as_many_as_the_programs_take(void **state)
+{
+	const char *words[DT_DOMAIN_FILTER_MAX + 2] = { NULL };
+	char texts[DT_DOMAIN_FILTER_MAX + 1][16];
+	struct dt_domains domains;
+
+	(void)state;
+	for (int i = 0; i <= DT_DOMAIN_FILTER_MAX; i++) {
+		assert_int_equal(dt_domains_parse(words, NULL, &domains), 0);
+		assert_int_equal(domains.count, i);
+		snprintf(texts[i], sizeof(texts[i]), "%d", i + 1);
+		words[i] = texts[i];
+	}
+	assert_int_equal(dt_domains_parse(words, NULL, &domains), -E2BIG);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_no_words_are_all),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_as_many_as_the_programs_take),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -8,9 +8,10 @@
 
 struct account {
 	struct dt_owner owner;
+	__u32 generation;               /* of the process when the event began */
 	__u32 half;                     /* of the epoch in which the event began: all of it is booked there */
 	struct dt_scratch *scratch;     /* holds the traceback of the event; NULL: there is none */
-	const struct dt_process *process;
+	const struct dt_process *process; /* NULL where only the books are touched, or it runs no Python */
 };
 
 static const struct dt_trace trace_zero;
@@ -20,7 +21,7 @@ static __always_inline struct dt_trace *trace_find(const struct account *account
 	struct dt_trace_key key = {
 		.owner = account->owner,
 		.traceback = traceback,
-		.generation = account->process->generation,
+		.generation = account->generation,
 	};
 
 	return bpf_map_lookup_elem(&traces, &key);
@@ -31,7 +32,7 @@ static __always_inline struct dt_trace *trace_add(const struct account *account,
 	struct dt_trace_key key = {
 		.owner = account->owner,
 		.traceback = traceback,
-		.generation = account->process->generation,
+		.generation = account->generation,
 	};
 
 	bpf_map_update_elem(&traces, &key, &trace_zero, BPF_NOEXIST); /* another CPU may have been first */
@@ -134,20 +135,55 @@ static __always_inline void account_book_end(const struct account *account, stru
 }
 
 /*
- * Takes a block out of the live table without booking anything. False: there is none, or it is of an earlier
- * generation and so forgotten.
+ * Allocators soon hand out again what they got back, and a row costs less to find than to delete and to make. So the row
+ * of a block that has gone stays, spare, for the next block at its address, while there are not too many of them.
  */
-static __always_inline bool account_take(const struct account *account, __u64 address, struct dt_block *block)
+#define BLOCK_SPARE DT_TRACEBACK_TOTAL
+
+/* Puts a block into the spare row of its address. False: there is none. */
+static __always_inline bool live_reuse(const struct dt_block_key *key, const struct dt_block *block)
+{
+	struct dt_block *found = bpf_map_lookup_elem(&live, key);
+
+	if (!found || found->traceback != BLOCK_SPARE)
+		return false;
+	found->bytes = block->bytes;    /* the address is its caller's alone: nobody else touches the row now */
+	found->generation = block->generation;
+	if (__sync_val_compare_and_swap(&found->traceback, BLOCK_SPARE, block->traceback) != BLOCK_SPARE)
+		return false;
+	__sync_fetch_and_add(&spare_rows, -1);
+	return true;
+}
+
+static __always_inline int live_make(const struct dt_block_key *key, const struct dt_block *block)
+{
+	return live_reuse(key, block) ? 0 : bpf_map_update_elem(&live, key, block, BPF_NOEXIST);
+}
+
+/* Takes a block out of the live table without booking anything. False: there is none. */
+static __always_inline bool live_take(const struct account *account, __u64 address, struct dt_block *block)
 {
 	struct dt_block_key key = { .owner = account->owner, .address = address };
-	const struct dt_block *found = bpf_map_lookup_elem(&live, &key);
+	struct dt_block *found = bpf_map_lookup_elem(&live, &key);
 
 	if (!found)
 		return false;
 	*block = *found;
-	if (bpf_map_delete_elem(&live, &key))
+	if (block->traceback == BLOCK_SPARE ||
+	    __sync_val_compare_and_swap(&found->traceback, block->traceback, BLOCK_SPARE) != block->traceback)
 		return false;           /* another thread freed it at the same time, and books that */
-	return block->generation == account->process->generation;
+	/* The allocator does not have the block back yet, so nobody is given its address: the row is still ours. */
+	if (spare_rows < config.spare_rows_max)
+		__sync_fetch_and_add(&spare_rows, 1);
+	else
+		bpf_map_delete_elem(&live, &key);
+	return true;
+}
+
+/* The same; false also for a block of an earlier generation, which is forgotten. */
+static __always_inline bool account_take(const struct account *account, __u64 address, struct dt_block *block)
+{
+	return live_take(account, address, block) && block->generation == account->generation;
 }
 
 /* Puts a block back that account_take() took: its realloc failed. */
@@ -155,7 +191,7 @@ static __always_inline void account_put_back(const struct account *account, __u6
 {
 	struct dt_block_key key = { .owner = account->owner, .address = address };
 
-	if (bpf_map_update_elem(&live, &key, block, BPF_NOEXIST))
+	if (live_make(&key, block))
 		count_add(DT_COUNTER_live_full);
 }
 
@@ -170,14 +206,26 @@ static __always_inline void account_end(const struct account *account, const str
 	trace_change(total, account->half, -(__s64)block->bytes);
 }
 
-/* A block goes. False: it was not known. */
-static __always_inline bool account_remove(const struct account *account, __u64 address)
+/*
+ * A block goes. False: it was not known, or a clear has forgotten it. Its own generation says where it is booked, so that
+ * the process need not be looked up: the rows of a generation that is forgotten are gone, or nobody reads them any more.
+ */
+static __always_inline bool account_remove(struct account *account, __u64 address)
 {
+	struct dt_trace *total, *trace;
 	struct dt_block block;
 
-	if (!account_take(account, address, &block))
+	if (!live_take(account, address, &block))
 		return false;
-	account_end(account, &block);
+	account->generation = block.generation;
+	total = trace_find(account, DT_TRACEBACK_TOTAL);
+	trace = trace_find(account, block.traceback);
+	if (!total || !trace)
+		return false;
+	trace_book_free(total, account->half, block.bytes);
+	trace_change(total, account->half, -(__s64)block.bytes);
+	trace_book_free(trace, account->half, block.bytes);
+	trace_change(trace, account->half, -(__s64)block.bytes);
 	return true;
 }
 
@@ -186,7 +234,7 @@ static __always_inline int live_add(const struct account *account, __u64 address
 {
 	struct dt_block_key key = { .owner = account->owner, .address = address };
 	const struct dt_block *found;
-	int error = bpf_map_update_elem(&live, &key, block, BPF_NOEXIST);
+	int error = live_make(&key, block);
 
 	if (error != -EEXIST)
 		return error;
@@ -205,7 +253,7 @@ static __always_inline int live_add(const struct account *account, __u64 address
 static __always_inline bool account_add(const struct account *account, __u64 address, __u64 bytes, const struct dt_block *replaced)
 {
 	__u32 half = account->half;
-	struct dt_block block = { .bytes = bytes, .generation = account->process->generation };
+	struct dt_block block = { .bytes = bytes, .generation = account->generation };
 	struct dt_trace *total = trace_total(account), *trace;
 	__s64 change = bytes;
 	struct dt_block old;

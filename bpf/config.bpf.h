@@ -6,6 +6,9 @@ const volatile struct dt_config config;
 /* Each program reads it once, so that one event belongs to one moment. */
 volatile __u64 epoch;
 
+/* How many rows of `live` are spare. */
+volatile __s64 spare_rows;
+
 struct dt_site_row {
 	__u8 source, shape, size, count, block, out;
 };

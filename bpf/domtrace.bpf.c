@@ -52,24 +52,52 @@ static __always_inline __u32 current_tgid(void)
 	return info.tgid;
 }
 
-/* Fills the account of the current process. False: it is not traced. */
-static __always_inline bool account_open(struct account *account, enum dt_source source, __u32 domain)
+/* An account of the current process; whether that is traced is not yet known. */
+static __always_inline void account_init(struct account *account, enum dt_source source, __u32 domain)
 {
-	__u32 tgid = current_tgid();
-
-	account->process = bpf_map_lookup_elem(&processes, &tgid);
-	if (!account->process)
-		return false;
-	account->owner.process = tgid | (__u32)source << DT_OWNER_SOURCE_SHIFT;
+	account->owner.process = current_tgid() | (__u32)source << DT_OWNER_SOURCE_SHIFT;
 	account->owner.domain = domain;
 	account->half = DT_EPOCH_HALF(epoch);
+	account->generation = 0;
 	account->scratch = NULL;
-	return true;
+	account->process = NULL;
 }
 
 static __always_inline __u32 account_tgid(const struct account *account)
 {
 	return account->owner.process & DT_OWNER_TGID_MASK;
+}
+
+/* Looks the process up. False: it is not traced. */
+static __always_inline bool account_find_process(struct account *account)
+{
+	__u32 tgid = account_tgid(account);
+
+	account->process = bpf_map_lookup_elem(&processes, &tgid);
+	if (!account->process)
+		return false;
+	account->generation = account->process->generation;
+	return true;
+}
+
+/* An account of the current process. False: it is not traced. */
+static __always_inline bool account_open(struct account *account, enum dt_source source, __u32 domain)
+{
+	account_init(account, source, domain);
+	return account_find_process(account);
+}
+
+/* The account of a call, at its return. False: the process is not traced any more. */
+static __always_inline bool account_reopen(struct account *account, const struct dt_call *call)
+{
+	account->owner = call->owner;
+	account->half = DT_EPOCH_HALF(epoch);
+	account->scratch = NULL;
+	account->process = NULL;
+	if (call->runs_python && !account_find_process(account))
+		return false;
+	account->generation = call->generation;
+	return true;
 }
 
 /* ---- malloc, calloc, realloc, posix_memalign … ------------------------------------------------------------------- */
@@ -98,7 +126,7 @@ static __always_inline int alloc_at_return(struct pt_regs *ctx)
 	struct account account;
 	__u64 address = 0;
 
-	if (!call || !call->stack || !account_open(&account, DT_SOURCE_LIBC, 0))
+	if (!call || !call->stack || !account_reopen(&account, call))
 		return 0;
 	if (!call_exit(&account, call, arch_return_slot(ctx)))
 		return 0;
@@ -157,12 +185,13 @@ int free_enter(struct pt_regs *ctx)
 	struct account account;
 	struct dt_call *call;
 
-	if (!address || !account_open(&account, DT_SOURCE_LIBC, 0))
+	if (!address)
 		return 0;
 	call = bpf_task_storage_get(&calls, bpf_get_current_task_btf(), NULL, 0);
 	if (call && call_holds(call, PT_REGS_SP(ctx)))
 		return 0;
-	if (!account_remove(&account, address))
+	account_init(&account, DT_SOURCE_LIBC, 0);
+	if (!account_remove(&account, address) && account_find_process(&account))
 		count_add(free_is_allocators(ctx, account.process) ? DT_COUNTER_allocator_frees : DT_COUNTER_unmatched_frees);
 	return 0;
 }
@@ -205,9 +234,10 @@ int untrack_enter(struct pt_regs *ctx)
 	__u64 address = PT_REGS_PARM2(ctx);
 	struct account account;
 
-	if (!domain || !address || !domain_is_wanted(domain) || !account_open(&account, DT_SOURCE_TRACEMALLOC, domain))
+	if (!domain || !address || !domain_is_wanted(domain))
 		return 0;
-	if (!account_remove(&account, address))
+	account_init(&account, DT_SOURCE_TRACEMALLOC, domain);
+	if (!account_remove(&account, address) && account_find_process(&account))
 		count_add(DT_COUNTER_unmatched_frees);
 	return 0;
 }

@@ -66,6 +66,9 @@ static __always_inline bool call_enter(const struct account *account, struct dt_
 	call->block = site->shape == DT_SHAPE_OUT ? arch_argument(registers, site->out) :
 		      site->shape == DT_SHAPE_REALLOC ? arch_argument(registers, site->block) : 0;
 	/* Taken out now: once the allocator has it back, another thread may get its address before we see the return. */
+	call->owner = account->owner;
+	call->generation = account->generation;
+	call->runs_python = account->process && account->process->thread_current;
 	call->has_old = site->shape == DT_SHAPE_REALLOC && call->block && account_take(account, call->block, &call->old);
 	call->stack = registers->stack;
 	return true;
@@ -110,12 +113,11 @@ static __always_inline enum call_outcome call_outcome(const struct dt_call *call
 /* Books a call that has returned. The account's scratch holds its traceback if it allocated. */
 static __always_inline void call_book(const struct account *account, const struct dt_call *call, enum call_outcome outcome, __u64 address)
 {
-	/* A clear in the meantime has forgotten the old block. */
-	bool replaces = call->has_old && call->old.generation == account->process->generation;
+	bool replaces = call->has_old;
 
 	if (outcome == CALL_FAILED) {
 		count_add(DT_COUNTER_failed_allocations);
-		if (call->has_old)
+		if (replaces)
 			account_put_back(account, call->block, &call->old);
 		return;
 	}

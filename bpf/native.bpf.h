@@ -11,6 +11,8 @@ struct native_walk {
 	struct dt_scratch *scratch;
 	__u64 frame_pointer;
 	__u64 lowest;                   /* the next frame must lie at or above this address */
+	__u64 window;                   /* where the words in scratch->stack come from */
+	__u32 window_bytes;             /* how many of them are there */
 	enum dt_truncation truncation;
 };
 
@@ -20,8 +22,33 @@ static __always_inline void native_push(struct dt_scratch *scratch, __u64 return
 {
 	__u32 frames = scratch->traceback.total_frames++;
 
-	if (frames < config.frame_limit && frames < DT_FRAMES_MAX)
+	if (frames < config.frame_limit && frames < DT_FRAMES_MAX) {
 		scratch->traceback.frames[frames] = (struct dt_frame){ .where = return_address };
+		scratch->traceback.traceback = hash_mix(scratch->traceback.traceback, return_address);
+	}
+}
+
+/*
+ * The two words of a frame. Most frames are small, so one read of half a KiB, which costs little more than one of a
+ * word, serves several; near the end of the stack, where so much is not mapped, the frame alone is read.
+ */
+static __always_inline bool native_read_frame(struct native_walk *walk, __u64 frame_pointer, __u64 saved[2])
+{
+	__u64 *stack = walk->scratch->stack, offset = frame_pointer - walk->window;
+
+	if (offset + 16 > walk->window_bytes || frame_pointer < walk->window) {
+		walk->window = frame_pointer;
+		walk->window_bytes = sizeof(walk->scratch->stack);
+		offset = 0;
+		if (!read_bytes(stack, sizeof(walk->scratch->stack), frame_pointer)) {
+			walk->window_bytes = 16;
+			if (!read_bytes(stack, 16, frame_pointer))
+				return false;
+		}
+	}
+	saved[0] = stack[(offset / 8) & (STACK_WINDOW_WORDS - 1)];
+	saved[1] = stack[(offset / 8 + 1) & (STACK_WINDOW_WORDS - 1)];
+	return true;
 }
 
 static long native_step(__u32 index, void *context)
@@ -36,7 +63,7 @@ static long native_step(__u32 index, void *context)
 	walk->truncation = DT_TRUNCATION_NO_FRAME_POINTER;
 	if (frame_pointer < walk->lowest || frame_pointer - walk->lowest > NATIVE_STACK_SPAN_MAX || frame_pointer & 7)
 		return 1;
-	if (!read_bytes(saved, sizeof(saved), frame_pointer) || !saved[1])
+	if (!native_read_frame(walk, frame_pointer, saved) || !saved[1])
 		return 1;
 	native_push(walk->scratch, saved[1]);
 	walk->lowest = frame_pointer + sizeof(saved);

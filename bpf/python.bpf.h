@@ -134,6 +134,8 @@ static long python_step(__u32 index, void *context)
 			.instruction = instruction - bytecode,
 			.kind = DT_FRAME_PYTHON,
 		};
+		scratch->traceback.traceback = hash_mix(hash_mix(scratch->traceback.traceback,
+			scratch->traceback.frames[frames].where), instruction - bytecode);
 	}
 	return 0;
 }
@@ -146,7 +148,7 @@ static __always_inline bool python_walk(const struct dt_process *process, struct
 		.scratch = scratch,
 	};
 
-	if (!process->thread_current)
+	if (!process || !process->thread_current)
 		return false;
 	walk.frame = python_innermost_frame(process, scratch);
 	if (!walk.frame)

@@ -21,35 +21,16 @@ static __always_inline void scratch_release(struct dt_scratch *scratch)
 		scratch->busy = 0;
 }
 
-struct traceback_hash {
-	struct dt_scratch *scratch;
-	__u64 hash;
-};
-
-static long traceback_hash_step(__u32 index, void *context)
-{
-	struct traceback_hash *state = context;
-	const struct dt_frame *frame;
-
-	if (index >= DT_FRAMES_MAX)
-		return 1;
-	frame = &state->scratch->traceback.frames[index];
-	state->hash = hash_mix(hash_mix(state->hash, frame->where), frame->instruction);
-	return 0;
-}
-
 /*
- * Numbers the traceback in the scratch. 64 bits, seeded with a random number per run: of a million different tracebacks
- * any two share a number with a probability of 3e-8 (10^12 / 2 pairs / 2^64).
+ * Numbers the traceback in the scratch, whose frames have been mixed into it one by one. 64 bits, seeded with a random
+ * number per run: of a million different tracebacks any two share a number with a probability of 3e-8 (10^12 / 2 pairs
+ * / 2^64).
  */
-static __always_inline void traceback_number(struct dt_scratch *scratch)
+static __always_inline void traceback_number(struct dt_traceback_event *traceback)
 {
-	struct traceback_hash state = { .scratch = scratch, .hash = config.hash_seed };
-	struct dt_traceback_event *traceback = &scratch->traceback;
+	__u64 number = hash_mix(traceback->traceback, (__u64)traceback->truncation << 32 | traceback->total_frames);
 
-	bpf_loop(traceback->frame_count, traceback_hash_step, &state, 0);
-	state.hash = hash_mix(state.hash, (__u64)traceback->truncation << 32 | traceback->total_frames);
-	traceback->traceback = state.hash < DT_TRACEBACK_FIRST ? DT_TRACEBACK_FIRST : state.hash;
+	traceback->traceback = number < DT_TRACEBACK_FIRST ? DT_TRACEBACK_FIRST : number;
 }
 
 /* Walks the stack of an event in a call that returns to `return_address`. */
@@ -62,6 +43,7 @@ static __always_inline void traceback_walk(struct dt_scratch *scratch, const str
 	traceback->event.tgid = tgid;
 	/* Counted there, not in a variable: what is read from a map is unknown to the verifier, so that its loops converge. */
 	traceback->total_frames = 0;
+	traceback->traceback = config.hash_seed;
 	if (!python_walk(process, scratch))
 		native_walk(scratch, return_address, stack, frame_pointer);
 	traceback->frame_count = traceback->total_frames;
@@ -69,7 +51,7 @@ static __always_inline void traceback_walk(struct dt_scratch *scratch, const str
 		traceback->frame_count = config.frame_limit;
 	if (traceback->truncation)
 		count_add(DT_COUNTER_truncated_tracebacks);
-	traceback_number(scratch);
+	traceback_number(traceback);
 }
 
 /* Sends the traceback in the scratch, the code objects that it names first. False: the ring buffer is full. */
@@ -81,7 +63,7 @@ static __always_inline bool traceback_send(struct dt_scratch *scratch, const str
 
 	if (count > DT_FRAMES_MAX)
 		count = DT_FRAMES_MAX;
-	if (traceback->frames[0].kind == DT_FRAME_PYTHON)
+	if (process && traceback->frames[0].kind == DT_FRAME_PYTHON)
 		bpf_loop(count, python_send_step, &send, 0);
 	return bpf_ringbuf_output(&events, traceback, offsetof(struct dt_traceback_event, frames) +
 				  count * sizeof(struct dt_frame), 0) == 0;

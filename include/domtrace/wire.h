@@ -84,7 +84,10 @@ struct dt_owner {
 #define DT_OWNER_SOURCE_SHIFT 24
 #define DT_OWNER_TGID_MASK ((1u << DT_OWNER_SOURCE_SHIFT) - 1)
 
-/* map `live`: one row a live block, 40 bytes */
+/*
+ * map `live`: one row a live block, 40 bytes. A row whose traceback is DT_TRACEBACK_TOTAL, which no block has, is spare:
+ * kept for the next block at its address.
+ */
 struct dt_block_key {
 	struct dt_owner owner;
 	__u64 address;
@@ -178,7 +181,7 @@ struct dt_config {
 	__u32 domain_count;             /* filled entries of `domains` */
 	__u32 domains_excluded;         /* 1: all domains but these; 0: only these (all where domain_count is 0) */
 	__u32 domains[DT_DOMAIN_FILTER_MAX];
-	__u32 reserved;
+	__u32 spare_rows_max;           /* rows of `live` that are kept for blocks that may come again */
 	__u64 pid_namespace_device;     /* of the namespace whose pids the tables use; inode 0: the initial one */
 	__u64 pid_namespace_inode;
 };

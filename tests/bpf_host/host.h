@@ -459,6 +459,7 @@ static inline int host_setup(void **state)
 	(void)state;
 	*host_config() = (struct dt_config){ .hash_seed = 0x0123456789abcdef, .frame_limit = DT_FRAME_LIMIT_DEFAULT };
 	epoch = 0;
+	spare_rows = 0;
 	host_trap = (struct host_trap){ 0 };
 	host_ring_is_full = host_has_sessions = false;
 	host_frame_pointer = host_range_count = 0;

@@ -78,10 +78,61 @@ static void test_a_block_of_an_earlier_generation_is_forgotten(void **state)
 	allocate(B, 100);
 	host_process(HOST_TGID)->generation++;
 	allocate(A, 30);
-	release(B);
+	release(B);                     /* booked where it was born: in rows that nobody reads any more */
 	books_expect(DT_TRACEBACK_TOTAL, 1, 30, 0, 0, 30, 30);
 	assert_int_equal(host_row_count(&live), 1);
+	assert_int_equal(host_counter(DT_COUNTER_unmatched_frees), 0);
+}
+
+static void remove_trace(__u64 traceback)
+{
+	struct dt_trace_key key = { { HOST_TGID, 0 }, traceback, 1, 0 };
+
+	assert_int_equal(bpf_map_delete_elem(&traces, &key), 0);
+}
+
+/* Userspace has removed their rows: then they are blocks from before the trace. */
+static void test_a_block_whose_generation_is_gone(void **state)
+{
+	(void)state;
+	allocate(A, 100);
+	host_process(HOST_TGID)->generation++;
+	for (__u64 number = 0; number < 2; number++)
+		remove_trace(number);
+	remove_trace(host_traceback(CALLER));
+	release(A);
+	assert_int_equal(host_row_count(&traces), 0);
+	assert_int_equal(host_row_count(&live), 0);
 	books_expect_counted(COUNTED(unmatched_frees, 1));
+}
+
+/* The row of a block that has gone serves the next one at its address; no more than one of them is kept here. */
+static void test_spare_rows(void **state)
+{
+	(void)state;
+	host_config()->spare_rows_max = 1;
+	allocate(A, 100);
+	allocate(B, 50);
+	release(A);
+	release(B);
+	assert_int_equal(host_row_count(&live), 1);
+	assert_int_equal(spare_rows, 1);
+	release(A);                     /* spare rows are no blocks */
+	books_expect(DT_TRACEBACK_TOTAL, 2, 150, 2, 150, 150, 0);
+	books_expect_counted(COUNTED(unmatched_frees, 1));
+	allocate(A, 30);
+	assert_int_equal(host_row_count(&live), 1);
+	assert_int_equal(spare_rows, 0);
+	books_expect_block(A, 30, host_traceback(CALLER));
+	books_expect(DT_TRACEBACK_TOTAL, 3, 180, 2, 150, 150, 30);
+	reallocate(A, 0, 0);
+	assert_int_equal(spare_rows, 1);
+	books_expect(DT_TRACEBACK_TOTAL, 3, 180, 3, 180, 150, 0);
+	allocate(A, 10);
+	reallocate(A, ~0ull >> 1, 0);   /* fails: the block goes back into the row that it left */
+	books_expect_block(A, 10, host_traceback(CALLER));
+	assert_int_equal(spare_rows, 0);
+	books_expect(DT_TRACEBACK_TOTAL, 4, 190, 3, 180, 150, 10);
 }
 
 static void test_live_full(void **state)
@@ -345,6 +396,8 @@ int main(void)
 		host_test(test_frees),
 		host_test(test_a_block_that_was_handed_out_again_was_freed),
 		host_test(test_a_block_of_an_earlier_generation_is_forgotten),
+		host_test(test_a_block_whose_generation_is_gone),
+		host_test(test_spare_rows),
 		host_test(test_live_full),
 		host_test(test_traces_full),
 		host_test(test_ring_buffer_full),

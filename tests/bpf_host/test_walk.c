@@ -167,8 +167,8 @@ static void test_reserved_numbers(void **state)
 	for (__u64 wanted = 0; wanted < 4; wanted++) {
 		/* hash_mix(seed, 0) is `wanted`: for small numbers the shift adds nothing. */
 		host_config()->hash_seed = wanted * inverse;
-		scratch->traceback = (struct dt_traceback_event){ 0 };
-		traceback_number(scratch);
+		scratch->traceback = (struct dt_traceback_event){ .traceback = host_config()->hash_seed };
+		traceback_number(&scratch->traceback);
 		assert_int_equal(scratch->traceback.traceback, wanted < 2 ? 2 : wanted);
 	}
 }

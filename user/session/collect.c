@@ -334,6 +334,7 @@ struct forget {
 	size_t process_count;
 	pid_t pid;
 	uint32_t generation;
+	int64_t spare_rows;             /* of them, found on the way */
 };
 
 static bool is_forgotten_trace(void *context, const void *key, const void *value)
@@ -351,7 +352,10 @@ static bool is_old_block(void *context, const void *key, const void *value)
 	const struct dt_block_key *block_key = key;
 	const struct dt_block *block = value;
 
-	return owner_pid(&block_key->owner) == forget->pid && block->generation != forget->generation;
+	if (owner_pid(&block_key->owner) != forget->pid || block->generation == forget->generation)
+		return false;
+	forget->spare_rows += block->traceback == DT_TRACEBACK_TOTAL;
+	return true;
 }
 
 static bool is_code_of(void *context, const void *key, const void *value)
@@ -385,6 +389,7 @@ int dt_collect_sweep(struct dt_collect *collect, pid_t pid, uint32_t generation)
 	int error = dt_table_remove(bpf_map__fd(collect->bpf->maps.live), sizeof(struct dt_block_key), sizeof(struct dt_block),
 			      is_old_block, &forget);
 
+	__atomic_sub_fetch(&collect->bpf->bss->spare_rows, forget.spare_rows, __ATOMIC_SEQ_CST);
 	return error ? error : dt_table_remove(bpf_map__fd(collect->bpf->maps.codes), sizeof(struct dt_code_key), sizeof(uint8_t),
 					 is_code_of, &forget);
 }

@@ -42,11 +42,14 @@ static int fill_pid_namespace(struct dt_config *config)
 	return 0;
 }
 
+#define SPARE_ROWS_SHARE 64              /* of the live table: at most one in so many rows is spare */
+
 static int fill_config(const struct dt_session *session, struct dt_config *config)
 {
 	if (getrandom(&config->hash_seed, sizeof(config->hash_seed), 0) != sizeof(config->hash_seed))
 		return -errno;
 	config->frame_limit = session->frame_limit;
+	config->spare_rows_max = bpf_map__max_entries(session->bpf->maps.live) / SPARE_ROWS_SHARE;
 	config->domain_count = session->domains.count;
 	config->domains_excluded = session->domains.excluded;
 	memcpy(config->domains, session->domains.ids, sizeof(config->domains));
@@ -100,11 +103,11 @@ static int load_programs(struct dt_session *session, uint32_t live_blocks_max)
 	session->bpf = domtrace_bpf__open();
 	if (!session->bpf)
 		return dt_log_error(log, -errno, "cannot open the BPF object: %s", strerror(errno));
-	error = fill_config(session, (struct dt_config *)&session->bpf->rodata->config);
+	error = live_blocks_max ? bpf_map__set_max_entries(session->bpf->maps.live, live_blocks_max) : 0;
+	if (!error)
+		error = fill_config(session, (struct dt_config *)&session->bpf->rodata->config);
 	if (!error)
 		error = dt_attach_prepare(session->bpf, session->method);
-	if (!error && live_blocks_max)
-		error = bpf_map__set_max_entries(session->bpf->maps.live, live_blocks_max);
 	if (!error)
 		error = load_object(session);
 	if (!error)

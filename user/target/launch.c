@@ -101,6 +101,7 @@ int dt_launch_start(char *const argv[], const struct dt_log *log, struct dt_laun
 		close(errors[1]);
 	if (!error) {
 		error = wait_for_exec(&launch, errors[0]);
+		launch.held = !error;
 		if (error)
 			dt_log_error(log, error, "cannot run command '%s': %s", argv[0], strerror(-error));
 	}
@@ -121,6 +122,7 @@ static void resume(struct dt_launch *launch, int signal)
 
 void dt_launch_continue(struct dt_launch *launch)
 {
+	launch->held = false;
 	resume(launch, 0);
 }
 
@@ -166,8 +168,10 @@ enum dt_launch_event dt_launch_next(struct dt_launch *launch)
 
 		if (WIFSTOPPED(status)) {
 			event = take_stop(launch, status);
+			launch->held = event != DT_LAUNCH_NOTHING;
 		} else if (WIFEXITED(status) || WIFSIGNALED(status)) {
 			launch->ended = true;
+			launch->held = false;
 			launch->status = status;
 			event = DT_LAUNCH_ENDED;
 		}
@@ -181,9 +185,14 @@ void dt_launch_detach(struct dt_launch *launch)
 {
 	int status;
 
-	if (!launch->pid || launch->ended || ptrace(PTRACE_INTERRUPT, launch->pid, NULL, NULL))
+	if (!launch->pid || launch->ended)
 		return;
-	if (wait_for(launch->pid, &status, 0) <= 0)
+	if (launch->held) {             /* stopped already: an interrupt would be told only after it went on */
+		launch->held = false;
+		ptrace(PTRACE_DETACH, launch->pid, NULL, NULL);
+		return;
+	}
+	if (ptrace(PTRACE_INTERRUPT, launch->pid, NULL, NULL) || wait_for(launch->pid, &status, 0) <= 0)
 		return;
 	if (!WIFSTOPPED(status)) {
 		launch->ended = true;

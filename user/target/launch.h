@@ -29,6 +29,7 @@ struct dt_launch {
 	int signal_fd;                  /* readable when there may be an event: SIGCHLD, which is blocked for that */
 	int status;                     /* as from waitpid, once ended */
 	bool ended;
+	bool held;                      /* at an event, until dt_launch_continue */
 };
 
 /*

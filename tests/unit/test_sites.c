@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Sites: what libc and CPython define of sites.def, each function once, each on an instruction of its own file. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "session/sites.h"
+
+#define LIBC "/lib/x86_64-linux-gnu/libc.so.6"
+#define PYTHON "/usr/bin/python3.11"
+
+struct planned {
+	struct dt_elf *elf;
+	int fd;
+	struct dt_site_plan *plans;
+	size_t count;
+};
+
+static void clear_planned(struct planned *planned)
+{
+	free(planned->plans);
+	dt_elf_close(planned->elf);
+	dt_cleanup_fd(&planned->fd);
+}
+
+static void plan(const char *path, bool cheap, struct planned *planned)
+{
+	planned->fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(planned->fd >= 0);
+	assert_int_equal(dt_elf_open(dup(planned->fd), &planned->elf), 0);
+	assert_int_equal(dt_sites_plan(planned->elf, path, cheap, NULL, &planned->plans, &planned->count), 0);
+}
+
+#define PLANNED DT_CLEANUP(clear_planned) struct planned
+
+/* All sites of this source are there, each once: under its own name or as another's alias. */
+static void expect_sites(const struct planned *planned, enum dt_source source)
+{
+	uint32_t want = 0, got = 0;
+
+	for (enum dt_site site = 0; site < DT_SITE_COUNT; site++)
+		if (dt_site_info(site)->source == source)
+			want |= 1u << site;
+	for (size_t i = 0; i < planned->count; i++) {
+		uint32_t names = planned->plans[i].aliases | 1u << planned->plans[i].site;
+
+		assert_int_equal(got & names, 0);
+		got |= names;
+	}
+	assert_int_equal(got, want);
+}
+
+static void expect_places(const struct planned *planned, bool cheap)
+{
+	for (size_t i = 0; i < planned->count; i++) {
+		const struct dt_site_plan *site = &planned->plans[i];
+		struct dt_elf_symbol symbol;
+		uint8_t bytes[16];
+
+		assert_int_equal(dt_elf_find_symbol(planned->elf, dt_site_info(site->site)->symbol, &symbol), 0);
+		assert_int_equal(site->entry_vaddr, symbol.vaddr);
+		assert_int_equal(site->place.vaddr, site->entry_vaddr + site->place.distance);
+		assert_true(site->place.distance < symbol.size);
+		if (!cheap)
+			assert_int_equal(site->place.distance, 0);
+		else
+			assert_int_equal(dt_file_read_at(planned->fd, bytes, site->place.size, site->offset), 0);
+		if (cheap)
+			assert_memory_equal(bytes, site->place.bytes, site->place.size);
+		assert_non_null(site->place.reason);
+	}
+}
+
+static void test_infos(void **state)
+{
+	(void)state;
+	assert_string_equal(dt_site_info(DT_SITE_malloc)->symbol, "malloc");
+	assert_int_equal(dt_site_info(DT_SITE_malloc)->shape, DT_SHAPE_ALLOC);
+	assert_string_equal(dt_site_info(DT_SITE_PyTraceMalloc_Untrack)->symbol, "PyTraceMalloc_Untrack");
+	assert_int_equal(dt_site_info(DT_SITE_PyTraceMalloc_Untrack)->source, DT_SOURCE_TRACEMALLOC);
+	assert_int_equal(dt_site_info(DT_SITE_PyTraceMalloc_Untrack)->shape, DT_SHAPE_UNTRACK);
+}
+
+/* cfree, which glibc keeps for programs linked before 2.26, is another name of free. */
+static void test_libc(void **state)
+{
+	(void)state;
+	for (int cheap = 0; cheap < 2; cheap++) {
+		PLANNED planned = { .fd = -1 };
+
+		plan(LIBC, cheap, &planned);
+		expect_sites(&planned, DT_SOURCE_LIBC);
+		for (size_t i = 0; i < planned.count; i++)
+			if (planned.plans[i].site == DT_SITE_free)
+				assert_int_equal(planned.plans[i].aliases, 1u << DT_SITE_cfree);
+		expect_places(&planned, cheap);
+	}
+}
+
+static void test_python(void **state)
+{
+	(void)state;
+	if (access(PYTHON, R_OK)) {
+		print_message("skipped: there is no " PYTHON "\n");
+		skip();
+	}
+	for (int cheap = 0; cheap < 2; cheap++) {
+		PLANNED planned = { .fd = -1 };
+
+		plan(PYTHON, cheap, &planned);
+		expect_sites(&planned, DT_SOURCE_TRACEMALLOC);
+		expect_places(&planned, cheap);
+	}
+}
+
+/* The entry is the entry, the cheap place is as near as its finder says. */
+static void test_cheap_places_are_those_of_the_finder(void **state)
+{
+	PLANNED planned = { .fd = -1 };
+
+	(void)state;
+	plan(LIBC, true, &planned);
+	for (size_t i = 0; i < planned.count; i++) {
+		struct dt_probe_site place;
+
+		assert_int_equal(dt_probe_site_find(planned.elf, planned.plans[i].entry_vaddr, &place), 0);
+		assert_int_equal(place.vaddr, planned.plans[i].place.vaddr);
+		assert_int_equal(place.emulated, planned.plans[i].place.emulated);
+	}
+}
+
+static void test_a_file_without_sites(void **state)
+{
+	PLANNED planned = { .fd = -1 };
+
+	(void)state;
+	plan("/bin/true", true, &planned);
+	assert_int_equal(planned.count, 0);
+	assert_non_null(planned.plans);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_infos),
+		cmocka_unit_test(test_libc),
+		cmocka_unit_test(test_python),
+		cmocka_unit_test(test_cheap_places_are_those_of_the_finder),
+		cmocka_unit_test(test_a_file_without_sites),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -257,7 +257,8 @@ int mappings_enter(struct pt_regs *ctx)
 	(void)ctx;
 	if (!process)
 		return 0;
-	bpf_ringbuf_output(&events, &event, sizeof(event), 0);
+	if (bpf_ringbuf_output(&events, &event, sizeof(event), 0))
+		count_add(DT_COUNTER_mappings_lost);
 	if (process->hold_signal)
 		bpf_send_signal_thread(process->hold_signal);
 	return 0;

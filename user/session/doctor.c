@@ -117,7 +117,7 @@ static void write_module(const struct dt_module *module, enum dt_attach_method m
 		fprintf(out, "    %s\n", plan_method(plan, method));
 	}
 	if (module->debug_state_vaddr)
-		fputs("  _dl_debug_state\n    at +0: where the loader says that mappings have changed\n", out);
+		fputs("  _dl_debug_state\n    where the loader says that mappings have changed\n", out);
 }
 
 static int write_process(struct dt_modules *modules, pid_t pid, enum dt_attach_method method, FILE *out)

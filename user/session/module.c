@@ -30,9 +30,19 @@ static int find_allocator_calls(struct dt_module *module)
 	return 0;
 }
 
+/* Where the loader's hook for debuggers is probed: like any other site, never on a 5-byte nop. */
+static uint64_t find_debug_state(const struct dt_elf *elf)
+{
+	struct dt_elf_symbol symbol;
+	struct dt_probe_site place;
+
+	if (dt_elf_find_symbol(elf, "_dl_debug_state", &symbol) || !symbol.function || dt_probe_site_find(elf, symbol.vaddr, &place))
+		return 0;
+	return place.vaddr;
+}
+
 static int read_elf(struct dt_modules *modules, struct dt_module *module, int fd)
 {
-	struct dt_elf_symbol debug_state;
 	int error = dt_elf_open(fd, &module->elf);
 
 	if (error)
@@ -49,8 +59,7 @@ static int read_elf(struct dt_modules *modules, struct dt_module *module, int fd
 		module->allocator_call_count = 0;       /* so many: not the pattern of an allocator's own housekeeping */
 	module->has_python = !dt_python_detect(module->elf, &module->python);
 	module->has_tls_layout = !dt_python_read_tls_layout(module->elf, &module->tls_first_block, &module->tls_blocks);
-	if (!dt_elf_find_symbol(module->elf, "_dl_debug_state", &debug_state) && debug_state.function)
-		module->debug_state_vaddr = debug_state.vaddr;
+	module->debug_state_vaddr = find_debug_state(module->elf);
 	return 0;
 }
 

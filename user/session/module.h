@@ -30,7 +30,7 @@ struct dt_module {
 	uint32_t tls_first_block, tls_blocks;
 	uint64_t allocator_calls[DT_ALLOCATOR_CALLS_MAX]; /* vaddrs behind calls of free() by the allocator itself */
 	size_t allocator_call_count;
-	uint64_t debug_state_vaddr;     /* of _dl_debug_state, in a dynamic loader; 0: none */
+	uint64_t debug_state_vaddr;     /* in _dl_debug_state of a dynamic loader, where it is probed; 0: none */
 	UT_hash_handle hh;
 };
 

@@ -28,7 +28,7 @@ enum dt_log_level {
 	DT_LOG_WARNING,
 	DT_LOG_INFO,
 	DT_LOG_DEBUG,
-	DT_LOG_TRACE,                   /* what libbpf says */
+	DT_LOG_TRACE,                   /* what the kernel says of the programs */
 };
 
 /* `line` is one whole sentence without a newline at its end; it lives only for the call. */

@@ -152,7 +152,7 @@ const struct dt_option dt_option_table[DT_OPTION_COUNT + 1] = {
 	{ 'q', "quiet", NULL, EVERY, set_quiet, 0, 0, 0, NULL,
 	  "of the messages on standard error only errors" },
 	{ 'v', "verbose", NULL, EVERY, set_verbose, 0, 0, 0, NULL,
-	  "also what helps to find a fault; -vv: also what libbpf says" },
+	  "also what helps to find a fault; -vv: also what the kernel says of the programs" },
 	{ 'h', "help", NULL, EVERY, set_true, AT(help), 0, 0, NULL,
 	  "this text" },
 	{ 'V', "version", NULL, EVERY, set_true, AT(version), 0, 0, NULL,

@@ -128,7 +128,7 @@ static __always_inline void account_book_end(const struct account *account, stru
 	struct dt_trace *trace = trace_find(account, block->traceback);
 
 	trace_book_free(total, half, block->bytes);
-	if (!trace)                     /* cannot be: rows stay as long as their generation */
+	if (!trace)                     /* the call began before a clear, whose rows are gone */
 		return;
 	trace_book_free(trace, half, block->bytes);
 	trace_change(trace, half, -(__s64)block->bytes);

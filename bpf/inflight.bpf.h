@@ -65,10 +65,10 @@ static __always_inline bool call_enter(const struct account *account, struct dt_
 	call->bytes = call_bytes(site, registers);
 	call->block = site->shape == DT_SHAPE_OUT ? arch_argument(registers, site->out) :
 		      site->shape == DT_SHAPE_REALLOC ? arch_argument(registers, site->block) : 0;
-	/* Taken out now: once the allocator has it back, another thread may get its address before we see the return. */
 	call->owner = account->owner;
 	call->generation = account->generation;
 	call->runs_python = account->process && account->process->thread_current;
+	/* Taken out now: once the allocator has it back, another thread may get its address before we see the return. */
 	call->has_old = site->shape == DT_SHAPE_REALLOC && call->block && account_take(account, call->block, &call->old);
 	call->stack = registers->stack;
 	return true;

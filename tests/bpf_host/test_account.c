@@ -339,16 +339,23 @@ static void test_a_block_that_two_threads_free_ends_once(void **state)
 	books_expect_counted(COUNTED(unmatched_frees, 1));
 }
 
+/* At each look-up that the replacement makes, with and without a spare row left behind. */
 static void test_a_block_that_goes_while_it_is_replaced(void **state)
 {
-	(void)state;
-	allocate(A, 100);
-	/* The look-up that follows the refused update. */
-	host_trap = (struct host_trap){ HOST_LOOKUP, &live, 1, 0, free_at_once };
-	allocate(A, 30);
-	books_expect_block(A, 30, host_traceback(CALLER));
-	books_expect(DT_TRACEBACK_TOTAL, 2, 130, 1, 100, 100, 30);
-	books_expect_nothing_counted();
+	for (__u64 spare = 0; spare < 2; spare++)
+		for (unsigned int nth = 1; nth <= 2; nth++) {
+			host_config()->spare_rows_max = spare;
+			allocate(A, 100);
+			host_trap = (struct host_trap){ HOST_LOOKUP, &live, nth, 0, free_at_once };
+			allocate(A, 30);
+			books_expect_block(A, 30, host_traceback(CALLER));
+			books_expect(DT_TRACEBACK_TOTAL, 2, 130, 1, 100, 100, 30);
+			books_expect_nothing_counted();
+			assert_int_equal(host_row_count(&live), 1);
+			assert_int_equal(spare_rows, 0);
+			host_teardown(state);
+			host_setup(state);
+		}
 }
 
 /* ---- random books against sums and maxima ------------------------------------------------------------------------ */

@@ -239,8 +239,8 @@ static __always_inline int live_add(const struct account *account, __u64 address
 	if (error != -EEXIST)
 		return error;
 	found = bpf_map_lookup_elem(&live, &key);
-	if (!found)                     /* freed in between: only a program that races with itself does that */
-		return bpf_map_update_elem(&live, &key, block, BPF_ANY);
+	if (!found || found->traceback == BLOCK_SPARE) /* freed in between: only a program that races with itself does that */
+		return live_make(&key, block);
 	*old = *found;
 	error = bpf_map_update_elem(&live, &key, block, BPF_ANY);
 	return error ? error : old->generation == block->generation;

@@ -120,6 +120,25 @@ def duration(place):
     expect(target.child.poll() is None, "the target has ended")
 
 
+def few_privileges(place):
+    """With the three capabilities and no other it traces; where the kernel asks for one more, it names that."""
+    few = ["setpriv", "--bounding-set=-all,+bpf,+perfmon,+sys_ptrace", "--inh-caps=-all", place.domtrace]
+    alone = "attach        single" in place.run("doctor")[1]  # no uprobe_multi on this kernel
+    for arguments, needs_more in ((["--without", "multi"], True), ([], alone)):
+        target, pid = random_target(place, "1000")
+        if needs_more:
+            done = subprocess.run([*few, *arguments, "-p", str(pid)], capture_output=True, text=True, timeout=seconds(60), check=False)
+            expect(done.returncode == 1 and done.stderr.count("\n") == 1 and "cap_sys_admin" in done.stderr,
+                   f"{' '.join(arguments)}: {done.returncode}, {done.stderr}")
+            continue
+        path = place.path("few")
+        tracer = place.start([*few, *arguments, "-q", "-t", "0.5", "-o", path, "-p", str(pid)])
+        target.go()
+        target.told()
+        expect(tracer.wait() == 0, f"with few capabilities: {tracer.stderr()}")
+        expect(checked(path)[-1]["label"] == "final", "no final snapshot")
+
+
 def appended(place):
     """A second run appends to the first one's file."""
     target, pid = random_target(place, "1000")
@@ -170,3 +189,4 @@ def cases():
     yield "run/one file a snapshot", files
     yield "run/duration", duration
     yield "run/appended", appended
+    yield "run/few privileges", few_privileges

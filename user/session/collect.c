@@ -287,6 +287,7 @@ static int fill_pass(struct dt_collect *collect, int pass, struct dt_traced *con
 		const struct dt_traced *traced;
 		uint32_t process, index = 0;
 		struct index *domain;
+		bool cut = false;
 		int error;
 
 		if (is_total != !pass || !sum.allocations)
@@ -300,9 +301,11 @@ static int fill_pass(struct dt_collect *collect, int pass, struct dt_traced *con
 				error = index_add(domains, owner_key(&row->key.owner), 0, index);
 		} else {
 			domain = index_find(*domains, owner_key(&row->key.owner), 0);
-			error = domain ? dt_tracebacks_copy(tracebacks, traced->pid, row->key.traceback, snapshot, &index) : -EBADMSG;
+			error = domain ? dt_tracebacks_copy(tracebacks, traced->pid, row->key.traceback, snapshot, &index, &cut) : -EBADMSG;
 			if (!error)
 				error = add_trace(snapshot, row, domain->index, index, traces);
+			if (cut)
+				snapshot->counters[DT_COUNTER_truncated_tracebacks] += sum.allocations;
 		}
 		if (error)
 			return error;
@@ -316,14 +319,14 @@ int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *process
 	struct index *domains = NULL, *traces = NULL;
 	int error = dt_tracebacks_begin(tracebacks);
 
-	for (int pass = 0; pass < 2 && !error; pass++)
-		error = fill_pass(collect, pass, processes, count, first, tracebacks, snapshot, &domains, &traces);
-	index_clear(&domains);
-	index_clear(&traces);
 	if (!error)
 		error = read_counters(collect, snapshot->counters);
 	for (int i = 0; i < DT_COUNTER_COUNT && !error; i++)
 		snapshot->counters[i] -= collect->counters_before[i];
+	for (int pass = 0; pass < 2 && !error; pass++)
+		error = fill_pass(collect, pass, processes, count, first, tracebacks, snapshot, &domains, &traces);
+	index_clear(&domains);
+	index_clear(&traces);
 	return error;
 }
 

@@ -17,6 +17,7 @@ struct known {
 		uint64_t pid;
 	} key;
 	uint32_t index;
+	bool cut;                       /* here, while the program took it for whole and did not count it */
 	UT_hash_handle hh;
 };
 
@@ -200,6 +201,7 @@ int dt_tracebacks_add(struct dt_tracebacks *tracebacks, struct dt_traced *traced
 		return -ENOMEM;
 	known->key.traceback = event->traceback;
 	known->key.pid = (uint64_t)traced->pid;
+	known->cut = row.truncation && !event->truncation;
 	error = dt_snapshot_add_traceback(tracebacks->names, &row, &known->index);
 	if (error) {
 		free(known);
@@ -241,7 +243,8 @@ static int copy_frame(struct dt_tracebacks *tracebacks, uint32_t frame, struct d
 	return 0;
 }
 
-int dt_tracebacks_copy(struct dt_tracebacks *tracebacks, pid_t pid, uint64_t traceback, struct dt_snapshot *to, uint32_t *ret_index)
+int dt_tracebacks_copy(struct dt_tracebacks *tracebacks, pid_t pid, uint64_t traceback, struct dt_snapshot *to,
+		       uint32_t *ret_index, bool *ret_cut)
 {
 	struct known *known, probe = { .key = { traceback, (uint64_t)pid } };
 	struct dt_snapshot_traceback row = { .truncation = DT_TRUNCATION_LOST };
@@ -257,5 +260,6 @@ int dt_tracebacks_copy(struct dt_tracebacks *tracebacks, pid_t pid, uint64_t tra
 			return error;
 	}
 	row.frames = indexes;
+	*ret_cut = known && known->cut;
 	return dt_snapshot_add_traceback(to, &row, ret_index);
 }

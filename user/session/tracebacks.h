@@ -32,9 +32,10 @@ void dt_tracebacks_remove_process(struct dt_tracebacks *tracebacks, pid_t pid);
 
 /*
  * Copies tracebacks into snapshots: begin, then any number of copies for that snapshot. A traceback that was lost
- * becomes an empty one that says so.
+ * becomes an empty one that says so. *ret_cut: it is one that the programs have not counted as truncated, yet is.
  */
 int dt_tracebacks_begin(struct dt_tracebacks *tracebacks);
-int dt_tracebacks_copy(struct dt_tracebacks *tracebacks, pid_t pid, uint64_t traceback, struct dt_snapshot *to, uint32_t *ret_index);
+int dt_tracebacks_copy(struct dt_tracebacks *tracebacks, pid_t pid, uint64_t traceback, struct dt_snapshot *to,
+		       uint32_t *ret_index, bool *ret_cut);
 
 #endif

@@ -49,8 +49,11 @@ struct dt_session_opts {
 	struct dt_log log;
 	const char *const *domains;     /* NULL-terminated "numpy", "!libc", "389047"…; NULL: all */
 	const char *const *without;     /* NULL-terminated names of features not to use; NULL: use what is there */
-	uint32_t frame_limit;           /* frames kept per traceback, 1 … 256; 0: 64 */
+	uint32_t frame_limit;           /* frames of each kind kept per traceback, 1 … 256; 0: 64 */
 	uint32_t live_blocks_max;       /* rows of the table of live blocks; 0: 4,194,304 */
+	const char *stack;              /* which frames: "auto", "python", "native", "mixed"; NULL: "auto" */
+	bool raw_names;                 /* function names as the linker knows them, not demangled */
+	bool debuginfod;                /* ask the servers of $DEBUGINFOD_URLS for debug information that is not on this machine */
 };
 
 /* Loads the BPF programs. -EINVAL: an option is wrong. -EPERM, -ENOTSUP: the machine or the user lacks what it takes. */

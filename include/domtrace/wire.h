@@ -9,6 +9,7 @@
  *   block      one allocation, known by (process, source, domain, address)
  *   live       allocated and not yet freed
  *   traceback  the frames that led to an event
+ *   rule       how a frame's caller is found from it: one row of an unwind table says where a rule begins to hold
  *   trace      the books of one traceback in one domain of one process
  *   generation of a process: the time between two clears or execs; blocks of an earlier one are forgotten
  *   half       one of two sets of counters; events write one while a snapshot reads the other
@@ -22,8 +23,9 @@
 #define DOMTRACE_WIRE_H
 
 #define DT_NONE 255                     /* "no such argument" in sites.def */
-#define DT_FRAMES_MAX 256               /* frames of one traceback that are kept at most */
-#define DT_FRAMES_WALKED_MAX 1024       /* frames that are walked to count them */
+#define DT_FRAMES_MAX 256               /* frames of one kind that a traceback keeps at most */
+#define DT_TRACEBACK_FRAMES_MAX 512     /* frames of both kinds */
+#define DT_FRAMES_WALKED_MAX 2048       /* frames that are walked to count them */
 #define DT_FRAME_LIMIT_DEFAULT 64       /* frames kept unless the user says otherwise */
 #define DT_DOMAIN_FILTER_MAX 32         /* domain numbers in one filter */
 #define DT_ALLOCATOR_CALLS_MAX 8        /* calls of free() from inside the allocator, per process */
@@ -62,12 +64,20 @@ enum dt_counter {
 
 /* Why a traceback ends before the thread's outermost frame. Names in JSON: dt_truncation_name(). */
 enum dt_truncation {
-	DT_TRUNCATION_NONE,
-	DT_TRUNCATION_NO_FRAME_POINTER, /* the chain of frame pointers is broken: code built without them */
-	DT_TRUNCATION_UNREADABLE,       /* the stack or a Python structure could not be read */
-	DT_TRUNCATION_TOO_DEEP,         /* more frames than DT_FRAMES_WALKED_MAX */
-	DT_TRUNCATION_LOST,             /* the traceback itself was lost; a loss counter says why */
+	DT_TRUNCATION_none,
+#define DT_TRUNCATION(name, help) DT_TRUNCATION_##name,
+#include "truncations.def"
+#undef DT_TRUNCATION
+	DT_TRUNCATION_lost,             /* the traceback itself was lost; a loss counter says why */
 	DT_TRUNCATION_COUNT,
+};
+
+/* Which frames a traceback holds. */
+enum dt_stack {
+	DT_STACK_AUTO,                  /* the native frames up to the innermost Python frame, then the Python frames */
+	DT_STACK_PYTHON,                /* Python frames; native ones where the thread runs no Python */
+	DT_STACK_NATIVE,                /* native frames alone */
+	DT_STACK_MIXED,                 /* native frames, with Python frames in the places of the calls that run them */
 };
 
 /* ---- keys and values of the tables ------------------------------------------------------------------------ */
@@ -162,26 +172,121 @@ struct dt_python_layout {
 	__u16 reserved[5];
 };
 
-/* map `processes`: one row a traced process, key tgid (__u32) */
-struct dt_process {
-	__u64 thread_current;           /* address of the word that holds the running PyThreadState; 0: no Python */
+struct dt_address_range {
+	__u64 start, end;               /* end exclusive; 0, 0: none */
+};
+
+/* The CPython interpreter of one process. */
+struct dt_interpreter {
+	__u32 present;                  /* 0: none whose frames are understood; the rest is 0 then, too */
+	__u32 reserved;
+	__u64 thread_current;           /* address of the word that holds the running PyThreadState; 0: there is none (3.12) */
 	__u64 thread_key;               /* address of the Py_tss_t {int is_initialized; int key} of this thread's state */
 	__u32 tls_first_block;          /* struct pthread → specific_1stblock[0].data */
 	__u32 tls_blocks;               /* struct pthread → specific[0] */
-	struct dt_python_layout python;
+	struct dt_address_range eval[2]; /* of _PyEval_EvalFrameDefault: its main part, its cold part */
+	struct dt_python_layout layout;
+};
+
+/* map `processes`: one row a traced process, key tgid (__u32) */
+struct dt_process {
+	struct dt_interpreter python;
+	__u32 slot;                     /* of its struct dt_process_state */
+	__u32 first_mapping;            /* row in `mappings` */
+	__u32 mapping_count;
+	__u32 mappings_version;         /* 1, 2, 3 …: goes with every traceback, so that its addresses are named by these mappings */
+	__u32 removals;                 /* dt_process_state.removals when the mappings were read */
 	__u32 hold_signal;              /* sent to the thread in which the loader has mapped files; 0: none */
 	__u32 generation;               /* part of the keys of its rows */
+	__u32 reserved;
+	__u64 loader_state;             /* address of _r_debug.r_state; 0: no loader */
 	__u64 allocator_calls[DT_ALLOCATOR_CALLS_MAX]; /* return addresses of calls to free() made by the allocator itself */
+};
+
+/* What programs note of a process for themselves: process_states[dt_process.slot]. */
+#define DT_PROCESSES_MAX 4096           /* a power of two, so that a mask bounds an index */
+
+struct dt_process_state {
+	__u32 removals;                 /* odd while the loader unmaps files; even otherwise */
+	__u32 asked_version;            /* mappings_version for which DT_EVENT_UNKNOWN was sent */
+};
+
+/* ---- unwind tables ------------------------------------------------------------------------------------------ */
+
+/*
+ * map `mappings`: the executable mappings of all traced processes; those of one process are neighbours, ordered by
+ * address. A mapping without a table (page_count 0) is walked by frame pointers.
+ */
+#define DT_MAPPINGS_MAX 65536           /* a power of two */
+
+struct dt_mapping_row {
+	__u64 start, end;               /* addresses, end exclusive */
+	__u64 base;                     /* address of the file's first page that the table describes, a multiple of the page size */
+	__u32 pages;                    /* word at which the table's index of pages begins, an even number */
+	__u32 page_count;
+	__u32 removable;                /* 1: the file may have been unloaded since the mappings were read */
+	__u32 reserved;
+};
+
+/*
+ * The tables are one array of 32-bit words in chunks (map `unwind_chunks`: array of maps; each inner map is an array of
+ * one value of DT_UNWIND_CHUNK_WORDS words), made as they are needed. Equal tables, of one build id, stand there once.
+ *
+ *   index of pages   two words a page of DT_UNWIND_PAGE_BYTES: number of the word with its first row, number of its rows
+ *                    (1 … 4,096). An index may cross chunks, a pair does not.
+ *   rows of a page   in one chunk, by address: offset in the page (low 16 bits), number of the rule that holds from there on
+ *                    (high 16 bits). The first row of a page is for offset 0.
+ */
+#define DT_UNWIND_PAGE_BYTES 4096
+#define DT_UNWIND_CHUNK_WORDS 65536     /* a power of two */
+#define DT_UNWIND_CHUNKS_MAX 1024
+#define DT_UNWIND_ROW(offset, rule) ((__u32)(rule) << 16 | (__u32)(offset))
+
+struct dt_unwind_chunk {
+	__u32 words[DT_UNWIND_CHUNK_WORDS];
+};
+
+/* How the canonical frame address (CFA: the stack pointer before the call that made the frame) is found. */
+enum dt_cfa {
+	DT_CFA_NONE,                    /* nothing is known of this code */
+	DT_CFA_END,                     /* the outermost frame: nobody called it */
+	DT_CFA_UNSUPPORTED,
+	DT_CFA_STACK,                   /* stack pointer + cfa_offset */
+	DT_CFA_FRAME,                   /* frame pointer + cfa_offset */
+	DT_CFA_FRAME_INDIRECT,          /* the word at frame pointer + cfa_offset (functions that realign their stack) */
+	DT_CFA_PLT,                     /* stack pointer + 8, + 8 more from byte cfa_offset of each 16 bytes of code on */
+	DT_CFA_SIGNAL,                  /* the registers that the kernel saved for a signal (struct rt_sigframe at the stack pointer) */
+	DT_CFA_COUNT,
+};
+
+/* Where the caller's frame pointer is. The return address is always in the word below the CFA. */
+enum dt_saved {
+	DT_SAVED_NOT,                   /* in the register still */
+	DT_SAVED_AT_CFA,                /* in the word at CFA + 8 × frame_pointer_words */
+	DT_SAVED_AT_FRAME,              /* in the word at frame pointer + 8 × frame_pointer_words */
+	DT_SAVED_UNKNOWN,               /* lost, or kept in a way that is not supported */
+};
+
+/* map `unwind_rules`: array; rule 0 is DT_CFA_NONE. Equal rules stand there once, for all files. */
+#define DT_UNWIND_RULES_MAX 65536
+
+struct dt_unwind_rule {
+	__s32 cfa_offset;
+	__s16 frame_pointer_words;
+	__u8 cfa;                       /* enum dt_cfa */
+	__u8 frame_pointer;             /* enum dt_saved */
 };
 
 /* Constants of the programs (read-only data of the object, set before load) */
 struct dt_config {
 	__u64 hash_seed;                /* random: no target can choose tracebacks that collide */
-	__u32 frame_limit;              /* 1 … DT_FRAMES_MAX */
+	__u32 frame_limit;              /* of each kind, 1 … DT_FRAMES_MAX */
+	__u32 stack;                    /* enum dt_stack */
 	__u32 domain_count;             /* filled entries of `domains` */
 	__u32 domains_excluded;         /* 1: all domains but these; 0: only these (all where domain_count is 0) */
 	__u32 domains[DT_DOMAIN_FILTER_MAX];
 	__u32 spare_rows_max;           /* rows of `live` that are kept for blocks that may come again */
+	__u32 reserved;
 	__u64 pid_namespace_device;     /* of the namespace whose pids the tables use; inode 0: the initial one */
 	__u64 pid_namespace_inode;
 };
@@ -192,6 +297,7 @@ enum dt_event_type {
 	DT_EVENT_TRACEBACK,             /* struct dt_traceback_event */
 	DT_EVENT_CODE,                  /* struct dt_code_event */
 	DT_EVENT_MAPPINGS,              /* struct dt_event: the dynamic loader has mapped or unmapped something */
+	DT_EVENT_UNKNOWN,               /* struct dt_event: a frame is in no known mapping; sent once a mappings_version */
 };
 
 struct dt_event {
@@ -204,8 +310,13 @@ enum dt_frame_kind {
 	DT_FRAME_PYTHON,
 };
 
-/* One frame. Native: `where` is the return address (call instruction + its length), `instruction` is 0. Python:
- * `where` is the number of the code object, `instruction` the byte offset of the instruction in its bytecode. */
+/*
+ * One frame. Native: `where` is the return address, or, where `instruction` is DT_FRAME_INTERRUPTED, that of the
+ * instruction that a signal interrupted. Python: `where` is the number of the code object, `instruction` the byte offset of
+ * the instruction in its bytecode (~0: the frame has executed none yet).
+ */
+#define DT_FRAME_INTERRUPTED 1
+
 struct dt_frame {
 	__u64 where;
 	__u32 instruction;
@@ -219,8 +330,8 @@ struct dt_traceback_event {
 	__u32 frame_count;
 	__u32 total_frames;             /* on the stack, kept or not */
 	__u32 truncation;               /* enum dt_truncation */
-	__u32 reserved;
-	struct dt_frame frames[DT_FRAMES_MAX];
+	__u32 mappings_version;         /* of the mappings that it was walked by */
+	struct dt_frame frames[DT_TRACEBACK_FRAMES_MAX];
 };
 
 #define DT_CODE_FILE_BYTES 2048
@@ -262,8 +373,10 @@ struct dt_code_key {
 _Static_assert(sizeof(struct dt_block_key) == 16 && sizeof(struct dt_block) == 24, "live rows grew");
 _Static_assert(sizeof(struct dt_trace_key) == 24 && sizeof(struct dt_trace) == 88, "trace rows grew");
 _Static_assert(sizeof(struct dt_python_layout) == 48, "python layout has padding");
-_Static_assert(sizeof(struct dt_process) == 24 + 48 + 8 + 8 * DT_ALLOCATOR_CALLS_MAX, "process row has padding");
-_Static_assert(sizeof(struct dt_frame) == 16 && sizeof(struct dt_traceback_event) == 32 + 16 * DT_FRAMES_MAX, "traceback record");
+_Static_assert(sizeof(struct dt_interpreter) == 64 + sizeof(struct dt_python_layout), "interpreter has padding");
+_Static_assert(sizeof(struct dt_process) == sizeof(struct dt_interpreter) + 40 + 8 * DT_ALLOCATOR_CALLS_MAX, "process row has padding");
+_Static_assert(sizeof(struct dt_mapping_row) == 40 && sizeof(struct dt_unwind_rule) == 8, "unwind tables grew");
+_Static_assert(sizeof(struct dt_frame) == 16 && sizeof(struct dt_traceback_event) == 32 + 16 * DT_TRACEBACK_FRAMES_MAX, "traceback record");
 _Static_assert(sizeof(struct dt_code_event) == 56 + DT_CODE_FILE_BYTES + DT_CODE_NAME_BYTES + DT_CODE_LINES_BYTES, "code record");
 
 #endif

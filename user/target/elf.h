@@ -17,6 +17,8 @@ struct dt_elf_symbol {
 
 /* Takes the descriptor over, also on failure. -ENOEXEC: not ELF, or not of this machine. -EBADMSG: damaged. */
 int dt_elf_open(int fd, struct dt_elf **ret_elf);
+/* The same from an image in memory (the vDSO of a process), which is copied. */
+int dt_elf_open_image(const void *image, size_t size, struct dt_elf **ret_elf);
 void dt_elf_close(struct dt_elf *elf);
 
 /* Lower-case hex, owned by the file; NULL: it has none. */
@@ -33,6 +35,10 @@ int dt_elf_each_symbol(const struct dt_elf *elf, dt_elf_symbol_fn fn, void *cont
 int dt_elf_bytes(const struct dt_elf *elf, uint64_t vaddr, size_t size, const uint8_t **ret_bytes, size_t *ret_size);
 /* The executable PT_LOAD segments, by index from 0; false after the last. */
 bool dt_elf_text(const struct dt_elf *elf, size_t index, uint64_t *ret_vaddr, const uint8_t **ret_bytes, size_t *ret_size);
+/* A section that is in the file, by name; decompressed. *ret_vaddr is 0 for one that is not mapped. -ENOENT, -EBADMSG, -ENOMEM. */
+int dt_elf_section(struct dt_elf *elf, const char *name, const uint8_t **ret_bytes, size_t *ret_size, uint64_t *ret_vaddr);
+/* Where the program starts; 0: it is a library. */
+uint64_t dt_elf_entry(const struct dt_elf *elf);
 /* Path of PT_INTERP, owned by the file; NULL: statically linked or a library. */
 const char *dt_elf_interpreter(const struct dt_elf *elf);
 

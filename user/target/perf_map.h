@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* perf_map: names of code that a JIT compiler made, from /tmp/perf-PID.map (Linux tools/perf/Documentation/jit-interface.txt). */
+#ifndef DT_TARGET_PERF_MAP_H
+#define DT_TARGET_PERF_MAP_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct dt_perf_map;
+
+/* Reads the map of a process, as it sees it (its own /tmp, its own pid). -ENOENT: there is none. -ENOMEM. */
+int dt_perf_map_read(pid_t pid, struct dt_perf_map **ret_map);
+/* The same from its text; lines that are not as they should be are passed over. */
+int dt_perf_map_parse(const char *text, size_t size, struct dt_perf_map **ret_map);
+void dt_perf_map_free(struct dt_perf_map *map);
+/* The function that holds an address; of several the one written last. NULL: none. */
+const char *dt_perf_map_find(const struct dt_perf_map *map, uint64_t address, uint64_t *ret_offset);
+
+#endif

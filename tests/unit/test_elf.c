@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -325,6 +326,127 @@ static void test_build_ids_are_those_that_readelf_prints(void **state)
 	}
 }
 
+/* ---- sections, images, entries ------------------------------------------------------------------------------- */
+
+static void test_sections_are_where_the_loader_mapped_them(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < DT_ARRAY_SIZE(files); i++) {
+		struct loaded loaded = find_loaded(files[i]);
+		ELF_OWNED elf = open_elf(loaded.path);
+		static const char *const mapped[] = { ".text", ".eh_frame", ".eh_frame_hdr", ".dynstr" };
+		const uint8_t *bytes;
+		uint64_t vaddr;
+		size_t size;
+
+		for (size_t k = 0; k < DT_ARRAY_SIZE(mapped); k++) {
+			assert_int_equal(dt_elf_section(elf, mapped[k], &bytes, &size, &vaddr), 0);
+			assert_memory_equal(bytes, (void *)(uintptr_t)(loaded.info.dlpi_addr + vaddr), size);
+		}
+		assert_int_equal(dt_elf_section(elf, ".shstrtab", &bytes, &size, &vaddr), 0);
+		assert_int_equal(vaddr, 0);
+		assert_int_equal(dt_elf_section(elf, ".bss", &bytes, &size, &vaddr), -ENOENT);
+		assert_int_equal(dt_elf_section(elf, "no such section", &bytes, &size, &vaddr), -ENOENT);
+	}
+}
+
+static void test_compressed_sections_are_what_they_were(void **state)
+{
+	char path[] = "/tmp/test_elf.XXXXXX";
+	DT_FREE char *command = NULL;
+	int fd = mkstemp(path), failed;
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	assert_true(asprintf(&command, "objcopy --compress-debug-sections=zlib-gabi /proc/%d/exe %s 2>/dev/null",
+			     getpid(), path) > 0);
+	failed = system(command);
+	if (failed) {
+		unlink(path);
+		print_message("skipped: no objcopy here (package binutils)\n");
+		skip();
+	}
+	{
+		static const char *const packed[] = { ".debug_info", ".debug_line", ".debug_info", ".debug_str" };
+		ELF_OWNED plain = open_elf("/proc/self/exe");
+		ELF_OWNED elf = open_elf(path);
+
+		unlink(path);
+		for (size_t i = 0; i < DT_ARRAY_SIZE(packed); i++) {
+			const uint8_t *bytes, *expected, *again;
+			size_t size, expected_size;
+			uint64_t vaddr;
+
+			assert_int_equal(dt_elf_section(plain, packed[i], &expected, &expected_size, &vaddr), 0);
+			assert_int_equal(dt_elf_section(elf, packed[i], &bytes, &size, &vaddr), 0);
+			assert_int_equal(vaddr, 0);
+			assert_int_equal(size, expected_size);
+			assert_memory_equal(bytes, expected, size);
+			assert_int_equal(dt_elf_section(elf, packed[i], &again, &size, &vaddr), 0);
+			assert_ptr_equal(again, bytes);
+		}
+	}
+}
+
+static void test_the_vdso_is_a_file_in_memory(void **state)
+{
+	const uint8_t *image = (const uint8_t *)getauxval(AT_SYSINFO_EHDR), *bytes;
+	const ElfW(Ehdr) *header = (const void *)image;
+	DT_CLEANUP(close_elf) struct dt_elf *elf = NULL;
+	struct dt_elf_symbol symbol;
+	size_t size, i = 0;
+	uint64_t vaddr;
+
+	(void)state;
+	if (!image) {
+		print_message("skipped: this process has no vDSO\n");
+		skip();
+	}
+	size = header->e_shoff + (size_t)header->e_shnum * header->e_shentsize;
+	assert_int_equal(dt_elf_open_image(image, size, &elf), 0);
+	assert_int_equal(strlen(dt_elf_build_id(elf)), 40);
+	assert_int_equal(dt_elf_find_symbol(elf, "__vdso_clock_gettime", &symbol), 0);
+	assert_memory_equal((dt_elf_text(elf, i, &vaddr, &bytes, &size), bytes), image, size);
+	assert_int_equal(dt_elf_section(elf, ".eh_frame", &bytes, &size, &vaddr), 0);
+	assert_true(bytes < image || bytes > image + vaddr + size);
+	assert_memory_equal(bytes, image + vaddr, size);
+	dt_elf_close(elf);
+	elf = NULL;
+	assert_int_equal(dt_elf_open_image(image, 3, &elf), -ENOEXEC);
+	assert_int_equal(dt_elf_open_image(image, 63, &elf), -EBADMSG);
+	assert_int_equal(dt_elf_open_image("#!/bin/sh", 9, &elf), -ENOEXEC);
+	assert_null(elf);
+}
+
+/* The kernel tells where it started us; libelf and libm have no entry, and no old linker's either. */
+static void test_entries(void **state)
+{
+	struct loaded self = find_loaded("");
+	ELF_OWNED program = open_elf(self.path);
+	ELF_OWNED loader = open_elf(find_loaded("ld-linux").path);
+	ELF_OWNED library = open_elf(find_loaded("libelf").path);
+	DT_FREE char *bytes = NULL;
+	DT_CLEANUP(close_elf) struct dt_elf *forged = NULL;
+	const uint8_t *text;
+	uint64_t vaddr;
+	size_t size;
+
+	(void)state;
+	assert_int_equal(self.info.dlpi_addr + dt_elf_entry(program), getauxval(AT_ENTRY));
+	assert_true(dt_elf_entry(loader) != 0);
+	assert_int_equal(dt_elf_entry(library), 0);
+	assert_int_equal(dt_elf_section(library, ".text", &text, &size, &vaddr), 0);
+	assert_int_equal(dt_file_read(find_loaded("libelf").path, &bytes, &size), 0);
+	((ElfW(Ehdr) *)bytes)->e_entry = vaddr;
+	assert_int_equal(dt_elf_open_image(bytes, size, &forged), 0);
+	assert_int_equal(dt_elf_entry(forged), 0);
+	dt_elf_close(forged);
+	((ElfW(Ehdr) *)bytes)->e_entry = vaddr + 16;
+	assert_int_equal(dt_elf_open_image(bytes, size, &forged), 0);
+	assert_int_equal(dt_elf_entry(forged), vaddr + 16);
+}
+
 /* ---- files that are none, or damaged ------------------------------------------------------------------------- */
 
 static int open_bytes(const void *bytes, size_t size, struct dt_elf **ret_elf)
@@ -376,8 +498,9 @@ static int touch_symbol(void *context, const struct dt_elf_symbol *symbol)
 }
 
 /* Uses everything of a file that could be opened: a read outside of it would crash here. */
-static size_t touch_all(const struct dt_elf *elf)
+static size_t touch_all(struct dt_elf *elf)
 {
+	static const char *const sections[] = { ".eh_frame", ".debug_frame", ".debug_info", ".shstrtab", ".text" };
 	struct dt_elf_symbol symbol;
 	const uint8_t *bytes;
 	uint64_t vaddr;
@@ -390,6 +513,10 @@ static size_t touch_all(const struct dt_elf *elf)
 	for (size_t i = 0; dt_elf_text(elf, i, &vaddr, &bytes, &size) && i < 100; i++)
 		for (size_t at = 0; at < size; at += 512)
 			sum += bytes[at];
+	for (size_t i = 0; i < DT_ARRAY_SIZE(sections); i++)
+		if (!dt_elf_section(elf, sections[i], &bytes, &size, &vaddr))
+			sum += size ? bytes[0] + bytes[size - 1] : 0;
+	sum += dt_elf_entry(elf);
 	if (!dt_elf_find_symbol(elf, "__cxa_finalize", &symbol))
 		sum++;
 	if (dt_elf_each_symbol(elf, touch_symbol, &sum))
@@ -487,6 +614,10 @@ int main(void)
 		cmocka_unit_test(test_our_own_static_functions),
 		cmocka_unit_test(test_symbols_are_those_that_readelf_lists),
 		cmocka_unit_test(test_build_ids_are_those_that_readelf_prints),
+		cmocka_unit_test(test_sections_are_where_the_loader_mapped_them),
+		cmocka_unit_test(test_compressed_sections_are_what_they_were),
+		cmocka_unit_test(test_the_vdso_is_a_file_in_memory),
+		cmocka_unit_test(test_entries),
 		cmocka_unit_test(test_other_files_are_refused),
 		cmocka_unit_test(test_no_beginning_of_a_file_is_taken_for_a_file),
 		cmocka_unit_test(test_names_must_end),

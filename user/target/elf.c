@@ -29,10 +29,25 @@ struct table {
 	const uint8_t *versions;        /* a uint16_t for each symbol, or NULL */
 };
 
+/* A compressed section, in an ELF image of its own that libelf may write to. */
+struct unpacked {
+	struct unpacked *next;
+	size_t index;                   /* of the section in the file */
+	Elf *libelf;
+	const Elf_Data *data;
+	struct {
+		Elf64_Ehdr header;
+		Elf64_Shdr sections[2];
+		uint8_t bytes[];
+	} image;
+};
+
 struct dt_elf {
 	uint8_t *bytes;
 	size_t size;
 	Elf *libelf;
+	uint64_t entry;
+	struct unpacked *unpacked;
 	GElf_Phdr *segments;            /* all program headers */
 	size_t segment_count;
 	struct table tables[2];         /* .dynsym, .symtab */
@@ -60,6 +75,22 @@ static int map_file(struct dt_elf *elf, int fd)
 	elf->bytes = bytes;
 	elf->size = (size_t)status.st_size;
 	return 0;
+}
+
+/* A mapping as well, which no one can write to. */
+static int copy_image(struct dt_elf *elf, const void *image, size_t size)
+{
+	void *bytes;
+
+	if (size < SELFMAG)
+		return -ENOEXEC;
+	bytes = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (bytes == MAP_FAILED)
+		return -errno;
+	memcpy(bytes, image, size);
+	elf->bytes = bytes;
+	elf->size = size;
+	return mprotect(bytes, size, PROT_READ) ? -errno : 0;
 }
 
 static int read_header(struct dt_elf *elf)
@@ -221,23 +252,69 @@ static int read_tables(struct dt_elf *elf)
 	return error;
 }
 
-int dt_elf_open(int fd, struct dt_elf **ret_elf)
+/* DT_DEBUG, where debuggers find the loader's list: linkers give it to programs and not to libraries. */
+static bool has_debug_tag(const struct dt_elf *elf)
 {
-	DT_FD int file = fd;
-	struct dt_elf *elf = calloc(1, sizeof(*elf));
-	int error;
+	for (size_t i = 0; i < elf->segment_count; i++) {
+		const GElf_Phdr *segment = &elf->segments[i];
+		Elf64_Dyn tag;
 
-	if (!elf)
-		return -ENOMEM;
-	error = map_file(elf, file);
-	if (!error)
-		error = read_header(elf);
+		if (segment->p_type != PT_DYNAMIC || !in_file(elf, segment->p_offset, segment->p_filesz))
+			continue;
+		for (size_t at = 0; at + sizeof(tag) <= segment->p_filesz; at += sizeof(tag)) {
+			memcpy(&tag, elf->bytes + segment->p_offset + at, sizeof(tag));
+			if (tag.d_tag == DT_DEBUG)
+				return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * Where no entry was named, GNU ld up to 2.37 made the beginning of .text the entry of a library (manual, "Setting the
+ * entry point"): that one means nothing. The loader itself has no interpreter and no DT_DEBUG, but a true entry.
+ */
+static void read_entry(struct dt_elf *elf)
+{
+	const uint8_t *bytes;
+	uint64_t text = 0;
+	GElf_Ehdr header;
+	size_t size;
+
+	if (!gelf_getehdr(elf->libelf, &header))
+		return;
+	if (header.e_type == ET_DYN && !elf->interpreter && !has_debug_tag(elf) &&
+	    !dt_elf_section(elf, ".text", &bytes, &size, &text) && text == header.e_entry)
+		return;
+	elf->entry = header.e_entry;
+}
+
+static int read_all(struct dt_elf *elf)
+{
+	int error = read_header(elf);
+
 	if (!error)
 		error = read_segments(elf);
 	if (!error)
 		error = read_facts(elf);
 	if (!error)
 		error = read_tables(elf);
+	if (!error)
+		read_entry(elf);
+	return error;
+}
+
+/* Opens a file, or an image where there is no file. */
+static int open_either(int fd, const void *image, size_t size, struct dt_elf **ret_elf)
+{
+	struct dt_elf *elf = calloc(1, sizeof(*elf));
+	int error;
+
+	if (!elf)
+		return -ENOMEM;
+	error = image ? copy_image(elf, image, size) : map_file(elf, fd);
+	if (!error)
+		error = read_all(elf);
 	if (error) {
 		dt_elf_close(elf);
 		return error;
@@ -246,10 +323,32 @@ int dt_elf_open(int fd, struct dt_elf **ret_elf)
 	return 0;
 }
 
+int dt_elf_open(int fd, struct dt_elf **ret_elf)
+{
+	DT_FD int file = fd;
+
+	return open_either(file, NULL, 0, ret_elf);
+}
+
+int dt_elf_open_image(const void *image, size_t size, struct dt_elf **ret_elf)
+{
+	return open_either(-1, image, size, ret_elf);
+}
+
+static void free_unpacked(struct unpacked *unpacked)
+{
+	elf_end(unpacked->libelf);
+	free(unpacked);
+}
+
 void dt_elf_close(struct dt_elf *elf)
 {
 	if (!elf)
 		return;
+	for (struct unpacked *next; elf->unpacked; elf->unpacked = next) {
+		next = elf->unpacked->next;
+		free_unpacked(elf->unpacked);
+	}
 	elf_end(elf->libelf);
 	if (elf->bytes)
 		munmap(elf->bytes, elf->size);
@@ -266,6 +365,11 @@ const char *dt_elf_build_id(const struct dt_elf *elf)
 const char *dt_elf_interpreter(const struct dt_elf *elf)
 {
 	return elf->interpreter;
+}
+
+uint64_t dt_elf_entry(const struct dt_elf *elf)
+{
+	return elf->entry;
 }
 
 /* The segment whose part in the file holds the address; NULL. */
@@ -418,5 +522,100 @@ int dt_elf_each_symbol(const struct dt_elf *elf, dt_elf_symbol_fn fn, void *cont
 				return result;
 		}
 	}
+	return 0;
+}
+
+/*
+ * libelf replaces a compressed section in the image that it was read from, and the file's mapping cannot be written to: so
+ * it gets an image that holds nothing else. It refuses sizes that no deflated data can reach (elf_compress.c of elfutils
+ * 0.188), which bounds what a forged header makes it allocate.
+ */
+static int unpack(struct dt_elf *elf, size_t index, const GElf_Shdr *section, const uint8_t *bytes,
+		  const struct unpacked **ret_unpacked)
+{
+	struct unpacked *unpacked = calloc(1, sizeof(*unpacked) + section->sh_size);
+	Elf_Scn *handle;
+
+	if (!unpacked)
+		return -ENOMEM;
+	unpacked->index = index;
+	memcpy(&unpacked->image.header, elf->bytes, sizeof(unpacked->image.header));
+	unpacked->image.header.e_phnum = 0;
+	unpacked->image.header.e_phoff = 0;
+	unpacked->image.header.e_shoff = sizeof(unpacked->image.header);
+	unpacked->image.header.e_shentsize = sizeof(Elf64_Shdr);
+	unpacked->image.header.e_shnum = DT_ARRAY_SIZE(unpacked->image.sections);
+	unpacked->image.header.e_shstrndx = SHN_UNDEF;
+	unpacked->image.sections[1] = *section;
+	unpacked->image.sections[1].sh_offset = sizeof(unpacked->image);
+	memcpy(unpacked->image.bytes, bytes, section->sh_size);
+	unpacked->libelf = elf_memory((char *)&unpacked->image, sizeof(unpacked->image) + section->sh_size);
+	handle = unpacked->libelf ? elf_getscn(unpacked->libelf, 1) : NULL;
+	if (!handle || elf_compress(handle, 0, 0) < 0 || !(unpacked->data = elf_getdata(handle, NULL))) {
+		free_unpacked(unpacked);
+		return -EBADMSG;
+	}
+	unpacked->next = elf->unpacked;
+	*ret_unpacked = elf->unpacked = unpacked;
+	return 0;
+}
+
+static int read_packed(struct dt_elf *elf, size_t index, const GElf_Shdr *section, const uint8_t **ret_bytes,
+		       size_t *ret_size)
+{
+	const struct unpacked *unpacked = elf->unpacked;
+	const uint8_t *bytes = elf->bytes + section->sh_offset;
+	int error;
+
+	while (unpacked && unpacked->index != index)
+		unpacked = unpacked->next;
+	error = unpacked ? 0 : unpack(elf, index, section, bytes, &unpacked);
+	if (error)
+		return error;
+	*ret_bytes = unpacked->data->d_buf;
+	*ret_size = unpacked->data->d_size;
+	return 0;
+}
+
+/* The index of a section of that name that has bytes in the file; 0: there is none. */
+static size_t find_section(const struct dt_elf *elf, const char *name)
+{
+	size_t count = 0, names;
+
+	if (elf_getshdrnum(elf->libelf, &count) || elf_getshdrstrndx(elf->libelf, &names))
+		return 0;
+	for (size_t i = 1; i < count; i++) {
+		Elf_Scn *handle = elf_getscn(elf->libelf, i);
+		const char *is;
+		GElf_Shdr section;
+
+		if (!handle || !gelf_getshdr(handle, &section) || section.sh_type == SHT_NOBITS)
+			continue;
+		is = elf_strptr(elf->libelf, names, section.sh_name);
+		if (is && !strcmp(is, name))
+			return i;
+	}
+	return 0;
+}
+
+int dt_elf_section(struct dt_elf *elf, const char *name, const uint8_t **ret_bytes, size_t *ret_size,
+		   uint64_t *ret_vaddr)
+{
+	size_t index = find_section(elf, name), size;
+	const uint8_t *bytes;
+	GElf_Shdr section;
+	int error;
+
+	if (!index)
+		return -ENOENT;
+	error = read_section(elf, index, &section, &bytes);
+	size = section.sh_size;
+	if (!error && section.sh_flags & SHF_COMPRESSED)
+		error = read_packed(elf, index, &section, &bytes, &size);
+	if (error)
+		return error;
+	*ret_bytes = bytes;
+	*ret_size = size;
+	*ret_vaddr = section.sh_flags & SHF_ALLOC ? section.sh_addr : 0;
 	return 0;
 }

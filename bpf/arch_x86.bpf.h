@@ -5,6 +5,17 @@
  * word above that.
  */
 
+/*
+ * What the kernel leaves on the stack for a signal handler (arch/x86/include/asm/sigframe.h: struct rt_sigframe, whose
+ * return address is gone by the time that its code runs): struct ucontext, in it from byte 40 on struct sigcontext with r8 … r15,
+ * rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip (arch/x86/include/uapi/asm/sigcontext.h).
+ */
+#define ARCH_SIGNAL_OFFSET (40 + 10 * 8)
+#define ARCH_SIGNAL_FRAME_POINTER 0     /* words from there */
+#define ARCH_SIGNAL_STACK 5
+#define ARCH_SIGNAL_PC 6
+#define ARCH_SIGNAL_WORDS 7
+
 struct call_registers {
 	__u64 arguments[3];
 	__u64 stack;                    /* address of the word that holds the return address */

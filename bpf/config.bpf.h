@@ -9,6 +9,11 @@ volatile __u64 epoch;
 /* How many rows of `live` are spare. */
 volatile __s64 spare_rows;
 
+/* What programs note of processes, and what userspace tells them of code. Userspace maps and writes these. */
+struct dt_process_state process_states[DT_PROCESSES_MAX];
+struct dt_mapping_row mappings[DT_MAPPINGS_MAX];
+struct dt_unwind_rule unwind_rules[DT_UNWIND_RULES_MAX];
+
 struct dt_site_row {
 	__u8 source, shape, size, count, block, out;
 };

@@ -94,7 +94,7 @@ static __always_inline bool account_reopen(struct account *account, const struct
 	account->half = DT_EPOCH_HALF(epoch);
 	account->scratch = NULL;
 	account->process = NULL;
-	if (call->runs_python && !account_find_process(account))
+	if (!account_find_process(account))
 		return false;
 	account->generation = call->generation;
 	return true;
@@ -244,6 +244,25 @@ int untrack_enter(struct pt_regs *ctx)
 
 /* ---- the dynamic loader ------------------------------------------------------------------------------------------ */
 
+#define LOADER_DELETE 2                 /* r_debug.r_state while objects are being unmapped: RT_DELETE (glibc elf/link.h) */
+
+/*
+ * Notes that the loader unmaps files. `removals` is odd while it does: from its call before to its call after, which are
+ * ordered by the loader's own lock.
+ */
+static __always_inline void note_removal(const struct dt_process *process)
+{
+	struct dt_process_state *state = &process_states[process->slot & (DT_PROCESSES_MAX - 1)];
+	__u32 loader_state = 0;
+	bool removes;
+
+	if (!process->loader_state || !read_bytes(&loader_state, sizeof(loader_state), process->loader_state))
+		return;
+	removes = loader_state == LOADER_DELETE;
+	if (removes != (state->removals & 1))
+		__sync_fetch_and_add(&state->removals, 1);
+}
+
 /*
  * The loader calls _dl_debug_state() before and after it changes what is mapped, so that debuggers can look (glibc
  * elf/dl-debug.c, musl ldso/dynlink.c). A thread that domtrace holds with ptrace stops at the signal.
@@ -257,6 +276,7 @@ int mappings_enter(struct pt_regs *ctx)
 	(void)ctx;
 	if (!process)
 		return 0;
+	note_removal(process);
 	if (bpf_ringbuf_output(&events, &event, sizeof(event), 0))
 		count_add(DT_COUNTER_mappings_lost);
 	if (process->hold_signal)

@@ -8,8 +8,6 @@
  * call was left without returning. So no depth is counted, and nothing has to be repaired after a longjmp.
  */
 
-#define PAGE_MASK 4095
-
 /* Does an entry whose return address lies at `stack` belong to the call that the thread is in? */
 static __always_inline bool call_holds(const struct dt_call *call, __u64 stack)
 {
@@ -67,7 +65,6 @@ static __always_inline bool call_enter(const struct account *account, struct dt_
 		      site->shape == DT_SHAPE_REALLOC ? arch_argument(registers, site->block) : 0;
 	call->owner = account->owner;
 	call->generation = account->generation;
-	call->runs_python = account->process && account->process->thread_current;
 	/* Taken out now: once the allocator has it back, another thread may get its address before we see the return. */
 	call->has_old = site->shape == DT_SHAPE_REALLOC && call->block && account_take(account, call->block, &call->old);
 	call->stack = registers->stack;

@@ -8,6 +8,37 @@ struct thread_struct {
 	unsigned long fsbase;
 } __attribute__((preserve_access_index));
 
+/* A return that the kernel is to tell of: the slot of its return address, and what stood in it (include/linux/uprobes.h). */
+struct return_instance {
+	unsigned long stack;
+	unsigned long orig_ret_vaddr;
+	struct return_instance *next;
+} __attribute__((preserve_access_index));
+
+struct uprobe_task {
+	struct return_instance *return_instances;
+} __attribute__((preserve_access_index));
+
 struct task_struct {
 	struct thread_struct thread;
+	struct uprobe_task *utask;
 } __attribute__((preserve_access_index));
+
+#define RETURN_INSTANCES_MAX 16         /* nested calls with return probes that are looked through */
+
+/*
+ * What stood in the slot of a return address before the kernel put its trampoline there; `found` where it did not. Of several
+ * probes on one slot the one that came first, which is the last in the list, knows (calls that jump into each other).
+ */
+static __always_inline __u64 kernel_return_address(__u64 slot, __u64 found)
+{
+	struct uprobe_task *utask = bpf_get_current_task_btf()->utask;
+	struct return_instance *instance = utask ? utask->return_instances : NULL;
+
+	for (int i = 0; i < RETURN_INSTANCES_MAX && instance; i++) {
+		if (instance->stack == slot)
+			found = instance->orig_ret_vaddr;
+		instance = instance->next;
+	}
+	return found;
+}

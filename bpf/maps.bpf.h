@@ -36,6 +36,19 @@ struct {
 	__type(value, __u8);
 } codes SEC(".maps");
 
+/* The words of the unwind tables, in chunks that are made when they are needed. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, DT_UNWIND_CHUNKS_MAX);
+	__type(key, __u32);
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_ARRAY);
+		__uint(max_entries, 1);
+		__uint(key_size, sizeof(__u32));
+		__uint(value_size, sizeof(struct dt_unwind_chunk));
+	});
+} unwind_chunks SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 16 * 1024 * 1024);

@@ -39,11 +39,11 @@ static __always_inline __u64 python_thread_specific(const struct dt_process *pro
 	struct { __u32 is_initialized, key; } tss; /* Py_tss_t, CPython Include/cpython/pythread.h */
 	__u64 block, value = 0;
 
-	if (!read_bytes(&tss, sizeof(tss), process->thread_key) || !tss.is_initialized || tss.key >= 1024)
+	if (!read_bytes(&tss, sizeof(tss), process->python.thread_key) || !tss.is_initialized || tss.key >= 1024)
 		return 0;
 	if (tss.key < 32)
-		read_u64(thread_pointer + process->tls_first_block + 16 * tss.key, &value);
-	else if (read_u64(thread_pointer + process->tls_blocks + 8 * (tss.key / 32), &block) && block)
+		read_u64(thread_pointer + process->python.tls_first_block + 16 * tss.key, &value);
+	else if (read_u64(thread_pointer + process->python.tls_blocks + 8 * (tss.key / 32), &block) && block)
 		read_u64(block + 16 * (tss.key % 32) + 8, &value);
 	return value;
 }
@@ -52,10 +52,10 @@ static __always_inline __u64 python_thread_specific(const struct dt_process *pro
 static __always_inline bool python_read_thread(const struct dt_process *process, struct dt_scratch *scratch,
 					       __u64 state, __u64 thread_pointer)
 {
-	const struct dt_python_layout *layout = &process->python;
+	const struct dt_python_layout *layout = &process->python.layout;
 
-	return state && read_bytes(scratch->frame, WINDOW_BYTES, state + layout->thread_cframe) &&
-	       window_u64(scratch->frame, layout->thread_thread_id - layout->thread_cframe) == thread_pointer;
+	return state && read_bytes(scratch->python.window, WINDOW_BYTES, state + layout->thread_cframe) &&
+	       window_u64(scratch->python.window, layout->thread_thread_id - layout->thread_cframe) == thread_pointer;
 }
 
 /* The innermost frame of this thread; 0: it runs no Python. */
@@ -63,22 +63,15 @@ static __always_inline __u64 python_innermost_frame(const struct dt_process *pro
 {
 	__u64 thread_pointer = arch_thread_pointer(), state = 0, frame = 0;
 
-	read_u64(process->thread_current, &state);
+	read_u64(process->python.thread_current, &state);
 	if (!python_read_thread(process, scratch, state, thread_pointer)) {
 		state = python_thread_specific(process, thread_pointer);
 		if (!python_read_thread(process, scratch, state, thread_pointer))
 			return 0;
 	}
-	read_u64(scratch->frame[0] + process->python.cframe_current_frame, &frame);
+	read_u64(scratch->python.window[0] + process->python.layout.cframe_current_frame, &frame);
 	return frame;
 }
-
-struct python_walk {
-	const struct dt_process *process;
-	struct dt_scratch *scratch;
-	__u64 frame;
-	enum dt_truncation truncation;
-};
 
 static __always_inline __u32 python_code_window_offset(const struct dt_python_layout *layout, __u32 field)
 {
@@ -87,7 +80,7 @@ static __always_inline __u32 python_code_window_offset(const struct dt_python_la
 
 static __always_inline bool python_read_code(const struct dt_python_layout *layout, struct dt_scratch *scratch, __u64 code)
 {
-	return read_bytes(scratch->code, PYTHON_CODE_WINDOW_BYTES, code + (layout->code_first_line & ~7u));
+	return read_bytes(scratch->python.code, PYTHON_CODE_WINDOW_BYTES, code + (layout->code_first_line & ~7u));
 }
 
 /* A number for the code object in the window. */
@@ -101,65 +94,47 @@ static __always_inline __u64 python_code_number(const struct dt_python_layout *l
 	return hash_mix(hash, window_u64(window, python_code_window_offset(layout, layout->code_lines)));
 }
 
-static long python_step(__u32 index, void *context)
-{
-	struct python_walk *walk = context;
-	struct dt_scratch *scratch = walk->scratch;
-	const struct dt_python_layout *layout = &walk->process->python;
-	__u64 code, bytecode, instruction;
-	__u32 frames;
+enum python_step {
+	PYTHON_MORE,                    /* a frame was taken or passed over; more belong to the same call of the eval loop */
+	PYTHON_ENTRY,                   /* it was the last one of its call */
+	PYTHON_END,                     /* there is none */
+	PYTHON_FAILED,                  /* it cannot be read */
+};
 
-	(void)index;
-	if (!walk->frame)
-		return 1;
-	walk->truncation = DT_TRUNCATION_UNREADABLE;
-	if (!read_bytes(scratch->frame, PYTHON_FRAME_WINDOW_BYTES, walk->frame))
-		return 1;
-	code = window_u64(scratch->frame, layout->frame_code);
-	instruction = window_u64(scratch->frame, layout->frame_instruction);
+/* Takes one frame, outwards. */
+static __always_inline enum python_step python_step(const struct dt_process *process, struct dt_scratch *scratch)
+{
+	const struct dt_python_layout *layout = &process->python.layout;
+	__u64 code, bytecode, instruction;
+	enum python_step step;
+	int index;
+
+	if (!scratch->python.frame)
+		return PYTHON_END;
+	if (!read_bytes(scratch->python.window, PYTHON_FRAME_WINDOW_BYTES, scratch->python.frame))
+		return PYTHON_FAILED;
+	code = window_u64(scratch->python.window, layout->frame_code);
+	instruction = window_u64(scratch->python.window, layout->frame_instruction);
 	if (!python_read_code(layout, scratch, code))
-		return 1;
-	walk->truncation = DT_TRUNCATION_NONE;
-	walk->frame = window_u64(scratch->frame, layout->frame_previous);
+		return PYTHON_FAILED;
+	scratch->python.frame = window_u64(scratch->python.window, layout->frame_previous);
+	step = window_u8(scratch->python.window, layout->frame_owner - 1) ? PYTHON_ENTRY : PYTHON_MORE;
 	bytecode = code + layout->code_bytecode;
-	if (window_u8(scratch->frame, layout->frame_owner) != PYTHON_FRAME_OWNED_BY_GENERATOR &&
+	if (window_u8(scratch->python.window, layout->frame_owner) != PYTHON_FRAME_OWNED_BY_GENERATOR &&
 	    (__s64)(instruction - bytecode) < PYTHON_CODE_UNIT_BYTES *
-	    (__s64)(__s32)window_u32(scratch->code, python_code_window_offset(layout, layout->code_first_traceable)))
-		return 0;               /* incomplete */
-	frames = scratch->traceback.total_frames++;
-	if (frames < config.frame_limit && frames < DT_FRAMES_MAX) {
-		scratch->code_addresses[frames] = code;
-		scratch->traceback.frames[frames] = (struct dt_frame){
-			.where = python_code_number(layout, scratch->code, code),
-			.instruction = instruction - bytecode,
-			.kind = DT_FRAME_PYTHON,
-		};
-		scratch->traceback.traceback = hash_mix(hash_mix(scratch->traceback.traceback,
-			scratch->traceback.frames[frames].where), instruction - bytecode);
-	}
-	return 0;
+	    (__s64)(__s32)window_u32(scratch->python.code, python_code_window_offset(layout, layout->code_first_traceable)))
+		return step;            /* incomplete */
+	index = frame_push(scratch, DT_FRAME_PYTHON, python_code_number(layout, scratch->python.code, code), instruction - bytecode);
+	if (index >= 0)
+		scratch->code_addresses[index & (DT_TRACEBACK_FRAMES_MAX - 1)] = code;
+	return step;
 }
 
-/* False: the thread runs no Python, nothing was written. */
-static __always_inline bool python_walk(const struct dt_process *process, struct dt_scratch *scratch)
+/* False: the thread runs no Python. */
+static __always_inline bool python_begin(const struct dt_process *process, struct dt_scratch *scratch)
 {
-	struct python_walk walk = {
-		.process = process,
-		.scratch = scratch,
-	};
-
-	if (!process || !process->thread_current)
-		return false;
-	walk.frame = python_innermost_frame(process, scratch);
-	if (!walk.frame)
-		return false;
-	bpf_loop(DT_FRAMES_WALKED_MAX, python_step, &walk, 0);
-	if (!walk.truncation && walk.frame)
-		walk.truncation = DT_TRUNCATION_TOO_DEEP;
-	if (!scratch->traceback.total_frames)
-		return false;
-	scratch->traceback.truncation = walk.truncation;
-	return true;
+	scratch->python.frame = process->python.present ? python_innermost_frame(process, scratch) : 0;
+	return scratch->python.frame;
 }
 
 /* ---- new code objects -------------------------------------------------------------------------------------------- */
@@ -208,14 +183,16 @@ static long python_send_step(__u32 index, void *context)
 {
 	struct python_send *send = context;
 	struct dt_scratch *scratch = send->scratch;
-	const struct dt_python_layout *layout = &send->process->python;
+	const struct dt_python_layout *layout = &send->process->python.layout;
 	struct dt_code_key key = { .tgid = scratch->traceback.event.tgid };
 	struct dt_code_event *event;
 	__u64 code, number;
 	__u8 sent = 1;
 
-	if (index >= DT_FRAMES_MAX)
+	if (index >= DT_TRACEBACK_FRAMES_MAX)
 		return 1;
+	if (scratch->traceback.frames[index].kind != DT_FRAME_PYTHON)
+		return 0;
 	code = scratch->code_addresses[index];
 	number = scratch->traceback.frames[index].where;
 	key.code = number;
@@ -235,7 +212,7 @@ static long python_send_step(__u32 index, void *context)
 	event->reserved = 0;
 	event->unreadable = 1;
 	if (python_read_code(layout, scratch, code)) {
-		const __u64 *window = scratch->code;
+		const __u64 *window = scratch->python.code;
 
 		event->first_line = window_u32(window, python_code_window_offset(layout, layout->code_first_line));
 		event->unreadable =

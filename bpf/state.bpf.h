@@ -10,19 +10,44 @@ struct dt_call {
 	__u32 site;
 	__u32 has_old;
 	struct dt_owner owner;          /* as of the entry, */
-	__u32 generation;               /* so that the return need not look the process up */
-	__u32 runs_python;
+	__u32 generation;
+};
+
+#define PAGE_MASK 4095
+
+/* The frame that the native walk has come to. */
+struct native_state {
+	__u64 pc, stack, frame_pointer;
+	__u64 start, bytes;             /* of the mapping that the last frame was in; bytes 0: none yet */
+	__u64 base;                     /* … and its table */
+	__u32 pages, page_count;
+	__u64 window;                   /* where the words in dt_scratch.stack come from */
+	__u32 window_bytes;             /* how many of them are there */
+	__u32 interrupted;              /* DT_FRAME_INTERRUPTED: pc is no return address, a signal came there */
+	__u32 frame_pointer_unknown;
+	__u32 is_outermost;             /* nobody called this frame */
+	__s32 index;                    /* of this frame in the traceback; −1: not kept */
+	__u32 reserved;
 };
 
 #define WINDOW_BYTES 128
-#define STACK_WINDOW_WORDS 64           /* a power of two, so that a mask bounds an index */
+#define STACK_WINDOW_WORDS 256          /* a power of two, so that a mask bounds an index */
+
+struct python_state {
+	__u64 frame;                    /* the next frame; 0: none is left */
+	__u64 window[WINDOW_BYTES / 8]; /* a piece of a CPython frame or thread */
+	__u64 code[WINDOW_BYTES / 8];   /* a piece of a CPython code object */
+};
 
 struct dt_scratch {
 	__u32 busy;
-	__u32 reserved;
+	__u32 phase;                    /* enum walk_phase */
+	__u32 kept[2];                  /* frames by kind */
+	__u32 is_cut;                   /* a mixed traceback has reached a limit */
+	__u32 unplaced_from;            /* frames before those that had no place; ~0: all have */
+	struct native_state native;
+	struct python_state python;
 	__u64 stack[STACK_WINDOW_WORDS]; /* a piece of the native stack */
-	__u64 frame[WINDOW_BYTES / 8];  /* a piece of a CPython frame or thread */
-	__u64 code[WINDOW_BYTES / 8];   /* a piece of a CPython code object */
-	__u64 code_addresses[DT_FRAMES_MAX];
+	__u64 code_addresses[DT_TRACEBACK_FRAMES_MAX];
 	struct dt_traceback_event traceback;
 };

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* walk: the traceback of an event: the Python frames where the thread runs Python, the native ones otherwise. */
+/*
+ * walk: the traceback of an event: one loop whose turns each take one native or one Python frame, outwards.
+ *
+ * CPython's eval loop is a native function; each call of it (_PyEval_EvalFrameDefault) runs a group of Python frames. Where the
+ * native walk comes to one, the group stands for it.
+ */
 
 /* The first slot that no preempted program of this CPU holds; NULL: all are held. */
 static __always_inline struct dt_scratch *scratch_claim(void)
@@ -33,24 +38,115 @@ static __always_inline void traceback_number(struct dt_traceback_event *tracebac
 	traceback->traceback = number < DT_TRACEBACK_FIRST ? DT_TRACEBACK_FIRST : number;
 }
 
+enum walk_phase {
+	WALK_NATIVE,                    /* to the caller of the native frame */
+	WALK_PYTHON,                    /* the Python frames of one call of the eval loop; all, unless they are mixed */
+	WALK_REST,                      /* the native walk has ended: what is left of the Python frames */
+};
+
+static __always_inline bool range_holds(const struct dt_address_range *range, __u64 address)
+{
+	return address - range->start < range->end - range->start;
+}
+
+/* Is the native frame a call of the eval loop? */
+static __always_inline bool walk_is_eval(const struct dt_process *process, const struct dt_scratch *scratch)
+{
+	__u64 address = scratch->native.pc - 1;
+
+	return range_holds(&process->python.eval[0], address) || range_holds(&process->python.eval[1], address);
+}
+
+/* The native walk has come to a frame. */
+static __always_inline void walk_arrive(const struct dt_process *process, struct dt_scratch *scratch)
+{
+	if (scratch->python.frame && config.stack != DT_STACK_NATIVE && walk_is_eval(process, scratch))
+		scratch->phase = WALK_PYTHON;
+	else
+		scratch->native.index = frame_push(scratch, DT_FRAME_NATIVE, scratch->native.pc, scratch->native.interrupted);
+}
+
+/* Returns 1 when the walk has ended. */
+static __always_inline long walk_native(const struct dt_process *process, struct dt_scratch *scratch)
+{
+	enum dt_truncation truncation = native_step(process, scratch);
+
+	if (!truncation && !scratch->native.is_outermost) {
+		walk_arrive(process, scratch);
+		return 0;
+	}
+	scratch->traceback.truncation = truncation;
+	if (!scratch->python.frame)
+		return 1;
+	scratch->phase = WALK_REST;
+	scratch->unplaced_from = scratch->traceback.total_frames;
+	return 0;
+}
+
+static __always_inline long walk_python(const struct dt_process *process, struct dt_scratch *scratch)
+{
+	enum python_step step = python_step(process, scratch);
+
+	if (step == PYTHON_ENTRY && scratch->phase == WALK_PYTHON && config.stack == DT_STACK_MIXED)
+		scratch->phase = WALK_NATIVE;
+	if (step == PYTHON_FAILED) {
+		scratch->traceback.truncation = DT_TRUNCATION_python_unreadable;
+		return 1;
+	}
+	if (step != PYTHON_END)
+		return 0;
+	if (scratch->traceback.total_frames > scratch->unplaced_from && !scratch->traceback.truncation)
+		scratch->traceback.truncation = DT_TRUNCATION_python_unplaced;
+	scratch->unplaced_from = ~0u;
+	if (scratch->phase == WALK_PYTHON && config.stack == DT_STACK_MIXED) {
+		scratch->phase = WALK_NATIVE; /* this group has no frame, none of the others will have */
+		return 0;
+	}
+	return 1;
+}
+
+struct walk {
+	const struct dt_process *process;
+	struct dt_scratch *scratch;
+};
+
+static long walk_step(__u32 index, void *context)
+{
+	const struct walk *walk = context;
+
+	(void)index;
+	return walk->scratch->phase == WALK_NATIVE ? walk_native(walk->process, walk->scratch) :
+						     walk_python(walk->process, walk->scratch);
+}
+
 /* Walks the stack of an event in a call that returns to `return_address`. */
 static __always_inline void traceback_walk(struct dt_scratch *scratch, const struct dt_process *process, __u32 tgid,
 					   __u64 return_address, __u64 stack, __u64 frame_pointer)
 {
 	struct dt_traceback_event *traceback = &scratch->traceback;
+	struct walk walk = { .process = process, .scratch = scratch };
 
 	traceback->event.type = DT_EVENT_TRACEBACK;
 	traceback->event.tgid = tgid;
-	/* Counted there, not in a variable: what is read from a map is unknown to the verifier, so that its loops converge. */
-	traceback->total_frames = 0;
+	traceback->mappings_version = process->mappings_version;
+	traceback->total_frames = traceback->frame_count = 0;
+	traceback->truncation = DT_TRUNCATION_none;
 	traceback->traceback = config.hash_seed;
-	if (!python_walk(process, scratch))
-		native_walk(scratch, return_address, stack, frame_pointer);
-	traceback->frame_count = traceback->total_frames;
-	if (traceback->frame_count > config.frame_limit)
-		traceback->frame_count = config.frame_limit;
+	scratch->kept[0] = scratch->kept[1] = 0;
+	scratch->is_cut = 0;
+	scratch->unplaced_from = ~0u;
+	native_begin(scratch, return_address, stack, frame_pointer);
+	if (config.stack == DT_STACK_NATIVE)
+		scratch->python.frame = 0;
+	else
+		python_begin(process, scratch);
+	scratch->phase = scratch->python.frame && config.stack == DT_STACK_PYTHON ? WALK_PYTHON : WALK_NATIVE;
+	if (scratch->phase == WALK_NATIVE)
+		walk_arrive(process, scratch);
+	if (bpf_loop(DT_FRAMES_WALKED_MAX, walk_step, &walk, 0) >= DT_FRAMES_WALKED_MAX)
+		traceback->truncation = DT_TRUNCATION_too_deep;
 	if (traceback->truncation)
-		count_add(DT_COUNTER_truncated_tracebacks);
+		count_add(DT_COUNTER_TRUNCATED + traceback->truncation);
 	traceback_number(traceback);
 }
 
@@ -61,9 +157,9 @@ static __always_inline bool traceback_send(struct dt_scratch *scratch, const str
 	struct dt_traceback_event *traceback = &scratch->traceback;
 	__u32 count = traceback->frame_count;
 
-	if (count > DT_FRAMES_MAX)
-		count = DT_FRAMES_MAX;
-	if (process && traceback->frames[0].kind == DT_FRAME_PYTHON)
+	if (count > DT_TRACEBACK_FRAMES_MAX)
+		count = DT_TRACEBACK_FRAMES_MAX;
+	if (scratch->kept[DT_FRAME_PYTHON])
 		bpf_loop(count, python_send_step, &send, 0);
 	return bpf_ringbuf_output(&events, traceback, offsetof(struct dt_traceback_event, frames) +
 				  count * sizeof(struct dt_frame), 0) == 0;

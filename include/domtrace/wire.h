@@ -72,6 +72,10 @@ enum dt_truncation {
 	DT_TRUNCATION_COUNT,
 };
 
+/* The counter of a truncation is DT_COUNTER_TRUNCATED + its number. */
+#define DT_COUNTER_TRUNCATED (DT_COUNTER_truncated_unknown_mapping - DT_TRUNCATION_unknown_mapping)
+_Static_assert(DT_COUNTER_TRUNCATED + DT_TRUNCATION_too_deep == DT_COUNTER_truncated_too_deep, "one list, one order");
+
 /* Which frames a traceback holds. */
 enum dt_stack {
 	DT_STACK_AUTO,                  /* the native frames up to the innermost Python frame, then the Python frames */
@@ -219,12 +223,15 @@ struct dt_process_state {
  */
 #define DT_MAPPINGS_MAX 65536           /* a power of two */
 
+#define DT_MAPPING_REMOVABLE 1          /* the file may have been unloaded since the mappings were read */
+#define DT_MAPPING_RETURN_PROBES 2      /* the kernel's page for return probes: "[uprobes]" */
+
 struct dt_mapping_row {
 	__u64 start, end;               /* addresses, end exclusive */
 	__u64 base;                     /* address of the file's first page that the table describes, a multiple of the page size */
 	__u32 pages;                    /* word at which the table's index of pages begins, an even number */
 	__u32 page_count;
-	__u32 removable;                /* 1: the file may have been unloaded since the mappings were read */
+	__u32 flags;                    /* DT_MAPPING_… */
 	__u32 reserved;
 };
 

@@ -357,6 +357,14 @@ void dt_elf_close(struct dt_elf *elf)
 	free(elf);
 }
 
+void dt_elf_trim(struct dt_elf *elf)
+{
+	for (struct unpacked *next; elf->unpacked; elf->unpacked = next) {
+		next = elf->unpacked->next;
+		free_unpacked(elf->unpacked);
+	}
+}
+
 const char *dt_elf_build_id(const struct dt_elf *elf)
 {
 	return elf->build_id;
@@ -417,6 +425,17 @@ int dt_elf_bytes(const struct dt_elf *elf, uint64_t vaddr, size_t size, const ui
 	left = segment->p_filesz - (vaddr - segment->p_vaddr);
 	*ret_bytes = elf->bytes + segment->p_offset + (vaddr - segment->p_vaddr);
 	*ret_size = size < left ? size : left;
+	return 0;
+}
+
+int dt_elf_read(const struct dt_elf *elf, uint64_t vaddr, void *to, size_t size)
+{
+	const uint8_t *bytes;
+	size_t have;
+
+	if (dt_elf_bytes(elf, vaddr, size, &bytes, &have) || have != size)
+		return -ENXIO;
+	memcpy(to, bytes, size);
 	return 0;
 }
 

@@ -31,12 +31,19 @@ int dt_elf_find_symbol(const struct dt_elf *elf, const char *name, struct dt_elf
 /* All defined symbols of .dynsym, then of .symtab; stops when the callback returns non-zero and returns that. */
 typedef int (*dt_elf_symbol_fn)(void *context, const struct dt_elf_symbol *symbol);
 int dt_elf_each_symbol(const struct dt_elf *elf, dt_elf_symbol_fn fn, void *context);
-/* Up to `size` file bytes at a virtual address, in one segment: *ret_bytes points into the file, *ret_size says how many. */
+/* Exactly `size` file bytes at a virtual address, in one segment; also of a file that was trimmed. -ENXIO; -EBADMSG: they are gone. */
+int dt_elf_read(const struct dt_elf *elf, uint64_t vaddr, void *to, size_t size);
+/*
+ * Up to `size` file bytes at a virtual address, in one segment: *ret_bytes is owned by the file, *ret_size says how many.
+ * What these three give is read when it is first asked for, and stays until dt_elf_trim().
+ */
 int dt_elf_bytes(const struct dt_elf *elf, uint64_t vaddr, size_t size, const uint8_t **ret_bytes, size_t *ret_size);
 /* The executable PT_LOAD segments, by index from 0; false after the last. */
 bool dt_elf_text(const struct dt_elf *elf, size_t index, uint64_t *ret_vaddr, const uint8_t **ret_bytes, size_t *ret_size);
 /* A section that is in the file, by name; decompressed. *ret_vaddr is 0 for one that is not mapped. -ENOENT, -EBADMSG, -ENOMEM. */
 int dt_elf_section(struct dt_elf *elf, const char *name, const uint8_t **ret_bytes, size_t *ret_size, uint64_t *ret_vaddr);
+/* Lets go of the bytes of segments and sections, and of the symbol tables; names stay, and all can be asked for again. */
+void dt_elf_trim(struct dt_elf *elf);
 /* Where the program starts; 0: it is a library. */
 uint64_t dt_elf_entry(const struct dt_elf *elf);
 /* Path of PT_INTERP, owned by the file; NULL: statically linked or a library. */

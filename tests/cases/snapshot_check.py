@@ -19,6 +19,7 @@ import jsonschema
 TOP = pathlib.Path(__file__).resolve().parents[2]
 SCHEMA = TOP / "user" / "snapshot" / "snapshot.schema.json"
 COUNTERS = TOP / "include" / "domtrace" / "counters.def"
+TRUNCATIONS = TOP / "include" / "domtrace" / "truncations.def"
 
 
 @functools.lru_cache(maxsize=None)
@@ -29,9 +30,19 @@ def validator():
 
 
 @functools.lru_cache(maxsize=None)
+def truncation_names():
+    """The names of truncations.def, which are those in the schema."""
+    names = re.findall(r"^DT_TRUNCATION\((\w+),", TRUNCATIONS.read_text(encoding="utf-8"), re.M)
+    known = validator().schema["$defs"]["traceback"]["properties"]["truncated"]["enum"]
+    if known != [None] + names + ["lost"]:
+        raise RuntimeError(f"{SCHEMA} and {TRUNCATIONS} disagree: {known}, {names}")
+    return names
+
+
+@functools.lru_cache(maxsize=None)
 def counter_names():
-    """The names of counters.def: {"LOSS": [...], "COUNT": [...]}."""
-    names = {"LOSS": [], "COUNT": []}
+    """The names of counters.def: {"LOSS": [...], "COUNT": [...]}; those of truncations.def are among them."""
+    names = {"LOSS": [], "COUNT": [f"truncated_{name}" for name in truncation_names()]}
     for name, kind in re.findall(r"^DT_COUNTER\((\w+), (\w+),", COUNTERS.read_text(encoding="utf-8"), re.M):
         names[kind].append(name)
     if not names["LOSS"] or not names["COUNT"]:
@@ -89,8 +100,23 @@ def check_indexes(document):
         kept = len(traceback["frames"])
         if traceback["total_frames"] < kept:
             problems.append(f"tracebacks/{i} keeps {kept} frames of {traceback['total_frames']}")
-        if kept > document["traceback_limit"]:
-            problems.append(f"tracebacks/{i} has {kept} frames, the limit is {document['traceback_limit']}")
+    return problems
+
+
+def check_limits(document):
+    """Of each kind as many frames as the limit allows; an inlined one is no frame of the stack, and has one behind it."""
+    problems = []
+    for i, traceback in enumerate(document["tracebacks"]):
+        frames = [document["frames"][index] for index in traceback["frames"]]
+        inlined = [frame["kind"] == "native" and frame["inlined"] for frame in frames]
+        for kind in ("native", "python"):
+            kept = sum(frame["kind"] == kind and not inlined[k] for k, frame in enumerate(frames))
+            if kept > document["traceback_limit"]:
+                problems.append(f"tracebacks/{i} has {kept} {kind} frames, the limit is {document['traceback_limit']}")
+        for k, frame in enumerate(frames):
+            into = frames[k - 1] if k else None
+            if inlined[k] and (not into or (into["kind"], into["module"]) != ("native", frame["module"])):
+                problems.append(f"tracebacks/{i}/frames/{k} is inlined into nothing")
     return problems
 
 
@@ -140,8 +166,8 @@ def check_snapshot(document):
     if problems:
         return problems
     problems = check_counters(document) + check_indexes(document) + check_unique(document)
-    # Sums over indexes that lead nowhere mean nothing.
-    return problems or check_sums(document)
+    # What indexes that lead nowhere stand for means nothing.
+    return problems or check_limits(document) + check_sums(document)
 
 
 def check_run(documents):

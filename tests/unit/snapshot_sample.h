@@ -47,7 +47,7 @@ static inline void sample_head(struct dt_snapshot *sample)
 	sample->kernel = dt_snapshot_string(sample, "6.12.0");
 	sample->architecture = dt_snapshot_string(sample, "x86_64");
 	sample->counters[DT_COUNTER_unmatched_frees] = 12;
-	sample->counters[DT_COUNTER_truncated_tracebacks] = 2;
+	sample->counters[DT_COUNTER_truncated_no_frame_pointer] = 2;
 }
 
 static inline void sample_python(struct dt_snapshot *sample, const char *file)
@@ -72,7 +72,7 @@ static inline void sample_python(struct dt_snapshot *sample, const char *file)
 	uint32_t deep = SAMPLE_ADD(traceback, .frames = (uint32_t[]){ main, load, gone }, .frame_count = 3, .total_frames = 8);
 	uint32_t flat = SAMPLE_ADD(traceback, .frames = (uint32_t[]){ main }, .frame_count = 1, .total_frames = 1);
 	uint32_t native = SAMPLE_ADD(traceback, .frames = (uint32_t[]){ start, jit }, .frame_count = 2, .total_frames = 2,
-				     .truncation = DT_TRUNCATION_NO_FRAME_POINTER);
+				     .truncation = DT_TRUNCATION_no_frame_pointer);
 
 	SAMPLE_ADD(trace, .domain = numpy, .traceback = flat, .blocks = 12, .bytes = 1200000, .allocations = 98,
 		   .allocated_bytes = 86299775, .peak_bytes = 2400000);
@@ -91,7 +91,7 @@ static inline void sample_server(struct dt_snapshot *sample)
 	uint32_t libc = SAMPLE_ADD(domain, .process = process, .source = DT_SOURCE_LIBC, .name = "libc", .peak_bytes = UINT64_MAX,
 				   .allocations = UINT64_MAX, .frees = UINT64_MAX, .allocated_bytes = UINT64_MAX,
 				   .freed_bytes = UINT64_MAX);
-	uint32_t lost = SAMPLE_ADD(traceback, .truncation = DT_TRUNCATION_LOST);
+	uint32_t lost = SAMPLE_ADD(traceback, .truncation = DT_TRUNCATION_lost);
 
 	SAMPLE_ADD(trace, .domain = libc, .traceback = lost, .allocations = UINT64_MAX, .allocated_bytes = UINT64_MAX);
 }

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -64,11 +65,31 @@ static void test_enums(void **state)
 	(void)state;
 	assert_string_equal(dt_source_name(DT_SOURCE_LIBC), "libc");
 	assert_string_equal(dt_source_name(DT_SOURCE_TRACEMALLOC), "tracemalloc");
-	assert_null(dt_truncation_name(DT_TRUNCATION_NONE));
-	assert_string_equal(dt_truncation_name(DT_TRUNCATION_NO_FRAME_POINTER), "no_frame_pointer");
-	assert_string_equal(dt_truncation_name(DT_TRUNCATION_UNREADABLE), "unreadable");
-	assert_string_equal(dt_truncation_name(DT_TRUNCATION_TOO_DEEP), "too_deep");
-	assert_string_equal(dt_truncation_name(DT_TRUNCATION_LOST), "lost");
+	assert_null(dt_truncation_name(DT_TRUNCATION_none));
+	assert_null(dt_truncation_help(DT_TRUNCATION_none));
+	assert_string_equal(dt_truncation_name(DT_TRUNCATION_unknown_mapping), "unknown_mapping");
+	assert_string_equal(dt_truncation_name(DT_TRUNCATION_no_frame_pointer), "no_frame_pointer");
+	assert_string_equal(dt_truncation_name(DT_TRUNCATION_too_deep), "too_deep");
+	assert_string_equal(dt_truncation_help(DT_TRUNCATION_too_deep), "there are more frames than are walked");
+	assert_string_equal(dt_truncation_name(DT_TRUNCATION_lost), "lost");
+}
+
+/* Each reason has a name of its own, a sentence, and, but for a lost traceback, a counter. */
+static void test_truncations(void **state)
+{
+	(void)state;
+	for (enum dt_truncation i = DT_TRUNCATION_none + 1; i < DT_TRUNCATION_COUNT; i++) {
+		char counter[64];
+		int counters = 0;
+
+		assert_non_null(dt_truncation_help(i));
+		for (enum dt_truncation k = DT_TRUNCATION_none + 1; k < i; k++)
+			assert_string_not_equal(dt_truncation_name(i), dt_truncation_name(k));
+		snprintf(counter, sizeof(counter), "truncated_%s", dt_truncation_name(i));
+		for (enum dt_counter k = 0; k < DT_COUNTER_COUNT; k++)
+			counters += !strcmp(dt_counter_name(k), counter) && !dt_counter_is_loss(k);
+		assert_int_equal(counters, i != DT_TRUNCATION_lost);
+	}
 }
 
 static void test_counters(void **state)
@@ -93,6 +114,7 @@ int main(void)
 		cmocka_unit_test(test_domain_names),
 		cmocka_unit_test(test_domain_numbers),
 		cmocka_unit_test(test_enums),
+		cmocka_unit_test(test_truncations),
 		cmocka_unit_test(test_counters),
 	};
 

@@ -20,6 +20,9 @@
 /* As wide as "/tmp/domtrace-test-XXXXXX.py", which stands for it in the golden texts. */
 #define GOLDEN_PROGRAM "/tmp/domtrace-test-XXXXXX.py"
 
+#define EARLY "        2 events whose traceback ends early: the next frame is code without\n" \
+	      "          unwind tables, and without frame pointers\n"
+
 static char program[sizeof(GOLDEN_PROGRAM)];
 
 static int make_program(void **state)
@@ -124,7 +127,7 @@ static void test_empty(void **state)
 
 	assert_string_equal(none, "Snapshot 3 (interval)  2026-01-31 12:00:00 UTC, 5.0 s traced\n\nNo process was traced.\n\n"
 			    "Losses: none\nCounts: 12 frees of blocks older than the trace\n"
-			    "        2 events whose traceback ends early\n");
+			    EARLY);
 	SAMPLE_ADD(process, .pid = 1, .comm = "init", .rss_bytes = 1024);
 	sample->elapsed_ns = 1249999999;
 	DT_FREE char *idle = reported(sample, (struct dt_report_opts){ .top = 3 });
@@ -132,7 +135,7 @@ static void test_empty(void **state)
 	assert_string_equal(idle, "Snapshot 3 (interval)  2026-01-31 12:00:00 UTC, ~1.2 s traced\n\nProcess 1 (init)  1 KiB resident\n"
 			    "  Nothing was allocated in the traced domains.\n\n"
 			    "Losses: none\nCounts: 12 frees of blocks older than the trace\n"
-			    "        2 events whose traceback ends early\n");
+			    EARLY);
 	dt_snapshot_free(sample);
 }
 
@@ -159,7 +162,7 @@ static void test_width(void **state)
 			   .inlined = true);
 		SAMPLE_ADD(frame, .kind = DT_FRAME_NATIVE, .module = path, .address = UINT64_MAX);
 		SAMPLE_ADD(traceback, .frames = (uint32_t[]){ 0, 1, 2 }, .frame_count = 3, .total_frames = UINT32_MAX,
-			   .truncation = DT_TRUNCATION_TOO_DEEP);
+			   .truncation = DT_TRUNCATION_too_deep);
 		SAMPLE_ADD(trace, .blocks = 100000000000, .bytes = 100000000000000);
 		for (unsigned columns = 66; columns < 200; columns += 7) {
 			DT_FREE char *text = reported(sample, (struct dt_report_opts){ .columns = columns });

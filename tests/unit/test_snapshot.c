@@ -190,7 +190,7 @@ static void test_equal_tracebacks_are_one(void **state)
 	struct dt_snapshot *snapshot = new_snapshot();
 	uint32_t frames[] = { 4, 9, 2 }, index[6];
 	struct dt_snapshot_traceback row = { .frames = frames, .frame_count = 3, .total_frames = 3 };
-	struct dt_snapshot_traceback none = { .frame_count = 0, .truncation = DT_TRUNCATION_LOST };
+	struct dt_snapshot_traceback none = { .frame_count = 0, .truncation = DT_TRUNCATION_lost };
 
 	(void)state;
 	assert_int_equal(dt_snapshot_add_traceback(snapshot, &row, &index[0]), 0);
@@ -206,7 +206,7 @@ static void test_equal_tracebacks_are_one(void **state)
 	frames[0] = 1;
 	assert_memory_equal(snapshot->tracebacks[0].frames, ((uint32_t[]){ 4, 9, 2 }), 12);
 	assert_int_equal(snapshot->tracebacks[2].frame_count, 2);
-	assert_int_equal(snapshot->tracebacks[3].truncation, DT_TRUNCATION_LOST);
+	assert_int_equal(snapshot->tracebacks[3].truncation, DT_TRUNCATION_lost);
 	dt_snapshot_free(snapshot);
 }
 

@@ -30,7 +30,7 @@ static struct dt_snapshot *new_snapshot(void)
 		{ .frames = (uint32_t[]){ 2 }, .frame_count = 1, .total_frames = 1 },
 		{ .frames = (uint32_t[]){ 2, 1 }, .frame_count = 2, .total_frames = 2 },
 		{ .frames = (uint32_t[]){ 2, 0 }, .frame_count = 2, .total_frames = 2 },
-		{ .truncation = DT_TRUNCATION_LOST },
+		{ .truncation = DT_TRUNCATION_lost },
 	};
 
 	for (size_t i = 0; i < DT_ARRAY_SIZE(rows); i++)

@@ -31,22 +31,31 @@ void dt_page_print(const struct dt_page *page, enum dt_style style, const char *
 		fputs("\033[0m", page->out);
 }
 
+/* Bytes of the longest beginning that takes at most `room` columns and ends at a space; at least one word. */
+static size_t line_bytes(const char *words, size_t room)
+{
+	size_t size = strcspn(words, " ");
+
+	for (;;) {
+		size_t more = size + strspn(words + size, " ");
+
+		more += strcspn(words + more, " ");
+		if (more == size || more > room)
+			return size;
+		size = more;
+	}
+}
+
 void dt_page_print_words(const struct dt_page *page, enum dt_style style, size_t at, size_t indent, const char *words)
 {
-	bool first = true;
-
 	while (*words) {
-		size_t size = strcspn(words, " ");
+		size_t size = line_bytes(words, page->columns > at ? page->columns - at : 0);
 
-		if (!first && at + 1 + size > page->columns) {
-			fprintf(page->out, "\n%*s", (int)indent, "");
-			at = indent;
-			first = true;
-		}
-		dt_page_print(page, style, "%s%.*s", first ? "" : " ", (int)size, words);
-		at += size + !first;
-		first = false;
+		dt_page_print(page, style, "%.*s", (int)size, words);
 		words += size + strspn(words + size, " ");
+		at = indent;
+		if (*words)
+			fprintf(page->out, "\n%*s", (int)indent, "");
 	}
 	putc('\n', page->out);
 }

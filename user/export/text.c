@@ -137,6 +137,27 @@ char *dt_text_fit(const char *bytes, size_t size, size_t columns, enum dt_text_c
 	return (char *)text;
 }
 
+void dt_text_share(size_t columns[], size_t count, size_t room)
+{
+	size_t most = room / (count ? count : 1), before, wide;
+
+	/* Who takes less than an equal part leaves the rest to those who want more: the part grows until nobody is left. */
+	do {
+		size_t used = 0;
+
+		wide = 0;
+		before = most;
+		for (size_t i = 0; i < count; i++) {
+			used += columns[i] <= most ? columns[i] : 0;
+			wide += columns[i] > most;
+		}
+		if (wide)
+			most = (room - used) / wide;
+	} while (wide && most > before);
+	for (size_t i = 0; i < count; i++)
+		columns[i] = columns[i] < most ? columns[i] : most;
+}
+
 size_t dt_text_width(const char *text)
 {
 	return width_of((const uint8_t *)text, strlen(text));

@@ -24,5 +24,7 @@ char *dt_text_fit(const char *bytes, size_t size, size_t columns, enum dt_text_c
 
 /* Columns that text from dt_text_fit takes. */
 size_t dt_text_width(const char *text);
+/* Makes columns of several texts in one line fit into `room`: the widest give up most, none more than to the others' width. */
+void dt_text_share(size_t columns[], size_t count, size_t room);
 
 #endif

@@ -10,67 +10,101 @@
 #include "export/text.h"
 
 #define INDENT 2u
+#define NOTE_INDENT 6u                  /* behind "  ... " */
 #define SOURCE_INDENT 4u
 #define UNKNOWN_FUNCTION "<unknown>"
+#define NO_FILE "no file"
 
-/* Why there are no older frames; names for machines: dt_truncation_name(). */
-static const char *const reasons[] = {
-	[DT_TRUNCATION_NONE] = NULL,
-	[DT_TRUNCATION_NO_FRAME_POINTER] = "older frames are missing: code without frame pointers",
-	[DT_TRUNCATION_UNREADABLE] = "older frames are missing: the stack could not be read",
-	[DT_TRUNCATION_TOO_DEEP] = "older frames are missing: the stack is too deep",
-	[DT_TRUNCATION_LOST] = "the traceback was lost; see the losses below",
-};
-_Static_assert(DT_ARRAY_SIZE(reasons) == DT_TRUNCATION_COUNT, "a truncation has no reason");
+/* ---- what is missing ----------------------------------------------------------------------------------------- */
 
 static void write_note(const struct dt_page *page, const char *words)
 {
-	dt_page_print(page, DT_STYLE_WEAK, "%*s... %s", (int)INDENT, "", words);
-	dt_page_print(page, DT_STYLE_PLAIN, "\n");
+	dt_page_print(page, DT_STYLE_WEAK, "%*s... ", (int)INDENT, "");
+	dt_page_print_words(page, DT_STYLE_WEAK, NOTE_INDENT, NOTE_INDENT, words);
+}
+
+static void write_truncation(const struct dt_page *page, enum dt_truncation truncation)
+{
+	char words[256];
+
+	if (truncation == DT_TRUNCATION_lost) {
+		write_note(page, "the traceback was lost; see the losses below");
+		return;
+	}
+	snprintf(words, sizeof(words), "older frames are missing: %s", dt_truncation_help(truncation));
+	write_note(page, words);
+}
+
+static bool has_both_kinds(const struct dt_snapshot *snapshot, const struct dt_snapshot_traceback *traceback)
+{
+	for (uint32_t i = 1; i < traceback->frame_count; i++)
+		if (snapshot->frames[traceback->frames[i]].kind != snapshot->frames[traceback->frames[0]].kind)
+			return true;
+	return false;
 }
 
 static void write_gaps(const struct dt_page *page, const struct dt_snapshot *snapshot,
 		       const struct dt_snapshot_traceback *traceback)
 {
-	const char *reason = reasons[traceback->truncation];
 	uint32_t cut = traceback->total_frames - traceback->frame_count;
+	bool mixed = has_both_kinds(snapshot, traceback);
 	char words[96];
 
-	if (reason)
-		write_note(page, reason);
+	if (traceback->truncation)
+		write_truncation(page, traceback->truncation);
 	else if (!traceback->total_frames)
 		write_note(page, "no frames");
-	if (cut) {
-		snprintf(words, sizeof(words), "%s%u older frame%s not kept (limit %u)",
-			 traceback->truncation == DT_TRUNCATION_TOO_DEEP ? "at least " : "", cut, cut == 1 ? "" : "s",
-			 snapshot->traceback_limit);
-		write_note(page, words);
-	}
+	if (!cut)
+		return;
+	/* Each kind has its limit: the frames left out of one kind may be younger than those kept of the other. */
+	snprintf(words, sizeof(words), "%s%u %sframe%s not kept (limit %u%s)", traceback->truncation ? "at least " : "", cut,
+		 mixed ? "" : "older ", cut == 1 ? "" : "s", snapshot->traceback_limit, mixed ? " of each kind" : "");
+	write_note(page, words);
 }
 
-/* Prints `  File "FILE"MIDDLE FUNCTION TAIL`, shortened to the page: the function keeps at least half of the room. */
-static int write_place(const struct dt_page *page, const char *file, const char *middle, const char *function, const char *tail)
-{
-	size_t fixed = INDENT + strlen("File \"\"") + strlen(middle) + strlen(tail);
-	size_t room = page->columns > fixed ? page->columns - fixed : 0;
-	DT_FREE char *whole_file = dt_text_fit(file, strlen(file), SIZE_MAX, DT_TEXT_CUT_MIDDLE);
-	DT_FREE char *short_file = NULL, *short_function = NULL;
-	size_t file_columns, function_columns;
+/* ---- frames -------------------------------------------------------------------------------------------------- */
 
-	if (!whole_file)
-		return -ENOMEM;
-	file_columns = dt_text_width(whole_file);
-	function_columns = room > file_columns && room - file_columns > room / 2 ? room - file_columns : room / 2;
-	short_function = dt_text_fit(function, strlen(function), function_columns, DT_TEXT_CUT_MIDDLE);
-	if (!short_function)
-		return -ENOMEM;
-	short_file = dt_text_fit(file, strlen(file), room - dt_text_width(short_function), DT_TEXT_CUT_MIDDLE);
-	if (!short_file)
-		return -ENOMEM;
-	dt_page_print(page, DT_STYLE_PLAIN, "%*sFile \"%s\"%s%s%s\n", (int)INDENT, "", short_file, middle, short_function, tail);
+#define PARTS_MAX 8
+
+/* A line: words of ours, and names that are shortened where the page is too narrow for all of it. */
+struct part {
+	const char *text;               /* NULL: nothing */
+	bool is_name;
+};
+
+static int write_line(const struct dt_page *page, const struct part parts[PARTS_MAX])
+{
+	size_t columns[PARTS_MAX] = { 0 }, room = page->columns - INDENT;
+
+	for (size_t i = 0; i < PARTS_MAX; i++) {
+		DT_FREE char *whole = NULL;
+
+		if (!parts[i].text)
+			continue;
+		if (!parts[i].is_name) {
+			room -= strlen(parts[i].text) < room ? strlen(parts[i].text) : room;
+			continue;
+		}
+		whole = dt_text_fit(parts[i].text, strlen(parts[i].text), SIZE_MAX, DT_TEXT_CUT_MIDDLE);
+		if (!whole)
+			return -ENOMEM;
+		columns[i] = dt_text_width(whole);
+	}
+	dt_text_share(columns, PARTS_MAX, room);
+	dt_page_print(page, DT_STYLE_PLAIN, "%*s", (int)INDENT, "");
+	for (size_t i = 0; i < PARTS_MAX; i++) {
+		const char *text = parts[i].text ? parts[i].text : "";
+		DT_FREE char *name = parts[i].is_name ? dt_text_fit(text, strlen(text), columns[i], DT_TEXT_CUT_MIDDLE) : NULL;
+
+		if (parts[i].is_name && !name)
+			return -ENOMEM;
+		dt_page_print(page, DT_STYLE_PLAIN, "%s", name ? name : text);
+	}
+	dt_page_print(page, DT_STYLE_PLAIN, "\n");
 	return 0;
 }
 
+/* The line of source, where it is on this machine. */
 static int write_source(const struct dt_page *page, const struct dt_snapshot_frame *frame, struct dt_listing *listing)
 {
 	size_t size;
@@ -88,33 +122,44 @@ static int write_source(const struct dt_page *page, const struct dt_snapshot_fra
 	return 0;
 }
 
-/* A frame whose source file is known. */
-static int write_line_frame(const struct dt_page *page, const struct dt_snapshot_frame *frame, struct dt_listing *listing)
+/* `  File "/srv/app.py", line 5, in load` */
+static int write_python(const struct dt_page *page, const struct dt_snapshot_frame *frame)
 {
-	char middle[40] = ", in ";
-	int error;
+	char middle[40] = "\", in ";
 
 	if (frame->line > 0)
-		snprintf(middle, sizeof(middle), ", line %d, in ", frame->line);
-	error = write_place(page, frame->file, middle, frame->function ? frame->function : UNKNOWN_FUNCTION,
-			    frame->inlined ? ", inlined" : "");
-	return error ? error : write_source(page, frame, listing);
+		snprintf(middle, sizeof(middle), "\", line %d, in ", frame->line);
+	return write_line(page, (struct part[PARTS_MAX]){
+		{ .text = "File \"" }, { frame->file ? frame->file : UNKNOWN_FUNCTION, true }, { .text = middle },
+		{ frame->function ? frame->function : UNKNOWN_FUNCTION, true },
+	});
 }
 
-static int write_module_frame(const struct dt_page *page, const struct dt_snapshot_frame *frame)
+/* The last part of the path says which file it is; JSON has all of it. */
+static const char *module_name(const struct dt_snapshot_frame *frame)
 {
-	char tail[64];
+	const char *slash = frame->module ? strrchr(frame->module, '/') : NULL;
 
-	if (!frame->module) {
-		dt_page_print(page, DT_STYLE_PLAIN, "%*sAt 0x%" PRIx64 ", outside all files\n", (int)INDENT, "", frame->address);
-		return 0;
-	}
-	if (!frame->function) {
-		snprintf(tail, sizeof(tail), "offset 0x%" PRIx64, frame->address);
-		return write_place(page, frame->module, ", ", "", tail);
-	}
-	snprintf(tail, sizeof(tail), "+0x%" PRIx64 "%s", frame->function_offset, frame->inlined ? ", inlined" : "");
-	return write_place(page, frame->module, ", ", frame->function, tail);
+	if (!frame->module)
+		return NO_FILE;
+	return slash && slash[1] ? slash + 1 : frame->module;
+}
+
+/* `  load at /srv/load.c:17 (server)`, `  malloc+0x12 (libc.so.6)`, `  0x4f10 (server)` */
+static int write_native(const struct dt_page *page, const struct dt_snapshot_frame *frame)
+{
+	char function[24], place[40] = " (";
+
+	snprintf(function, sizeof(function), "0x%" PRIx64, frame->address);
+	if (frame->file && frame->line > 0)
+		snprintf(place, sizeof(place), ":%d (", frame->line);
+	else if (!frame->file && frame->function && !frame->inlined)
+		snprintf(place, sizeof(place), "+0x%" PRIx64 " (", frame->function_offset);
+	return write_line(page, (struct part[PARTS_MAX]){
+		{ frame->function ? frame->function : frame->file ? UNKNOWN_FUNCTION : function, true },
+		{ .text = frame->file ? " at " : NULL }, { frame->file ? frame->file : "", true }, { .text = place },
+		{ module_name(frame), true }, { .text = frame->inlined ? "), inlined" : ")" },
+	});
 }
 
 int dt_traceback_write(const struct dt_page *page, const struct dt_snapshot *snapshot, uint32_t traceback,
@@ -127,7 +172,9 @@ int dt_traceback_write(const struct dt_page *page, const struct dt_snapshot *sna
 	for (uint32_t i = 0; i < row->frame_count && !error; i++) {
 		const struct dt_snapshot_frame *frame = &snapshot->frames[row->frames[i]];
 
-		error = frame->file ? write_line_frame(page, frame, listing) : write_module_frame(page, frame);
+		error = frame->kind == DT_FRAME_PYTHON ? write_python(page, frame) : write_native(page, frame);
+		if (!error && frame->file)
+			error = write_source(page, frame, listing);
 	}
 	return error;
 }

@@ -31,6 +31,15 @@ static const struct {
 #undef LOSS
 };
 
+static const struct {
+	const char *name, *help;
+} truncations[DT_TRUNCATION_COUNT] = {
+#define DT_TRUNCATION(name, help) [DT_TRUNCATION_##name] = { #name, help },
+#include <domtrace/truncations.def>
+#undef DT_TRUNCATION
+	[DT_TRUNCATION_lost] = { "lost", "the traceback itself was lost; a loss says why" },
+};
+
 const char *dt_source_name(enum dt_source source)
 {
 	static const char *const names[] = {
@@ -44,16 +53,12 @@ const char *dt_source_name(enum dt_source source)
 
 const char *dt_truncation_name(enum dt_truncation truncation)
 {
-	static const char *const names[] = {
-		[DT_TRUNCATION_NONE] = NULL,
-		[DT_TRUNCATION_NO_FRAME_POINTER] = "no_frame_pointer",
-		[DT_TRUNCATION_UNREADABLE] = "unreadable",
-		[DT_TRUNCATION_TOO_DEEP] = "too_deep",
-		[DT_TRUNCATION_LOST] = "lost",
-	};
+	return truncations[truncation].name;
+}
 
-	_Static_assert(DT_ARRAY_SIZE(names) == DT_TRUNCATION_COUNT, "a truncation has no name");
-	return names[truncation];
+const char *dt_truncation_help(enum dt_truncation truncation)
+{
+	return truncations[truncation].help;
 }
 
 const char *dt_counter_name(enum dt_counter counter)

@@ -47,7 +47,7 @@ struct dt_snapshot_trace {
 struct dt_snapshot_traceback {
 	const uint32_t *frames;         /* indexes, oldest first */
 	uint32_t frame_count;
-	uint32_t total_frames;          /* on the stack, kept or not */
+	uint32_t total_frames;          /* on the stack, kept or not, and those inlined into the kept ones */
 	enum dt_truncation truncation;
 };
 
@@ -108,7 +108,8 @@ int dt_snapshot_check(struct dt_snapshot *snapshot, const char **ret_reason);
 
 /* Names in JSON and reports. */
 const char *dt_source_name(enum dt_source source);
-const char *dt_truncation_name(enum dt_truncation truncation);   /* NULL for NONE */
+const char *dt_truncation_name(enum dt_truncation truncation);   /* NULL for none */
+const char *dt_truncation_help(enum dt_truncation truncation);   /* why there are no older frames; NULL for none */
 const char *dt_counter_name(enum dt_counter counter);
 const char *dt_counter_help(enum dt_counter counter);
 bool dt_counter_is_loss(enum dt_counter counter);

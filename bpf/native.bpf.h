@@ -35,18 +35,19 @@ static __always_inline int frame_push(struct dt_scratch *scratch, __u32 kind, __
 
 /* ---- mappings ------------------------------------------------------------------------------------------------------ */
 
-/* Asks userspace to look at the mappings again, once for each version of them. */
+#define ASK_INTERVAL_NS 100000000
+
+/* Asks userspace to look at the mappings again, now and then: an address that stays unknown may be none. */
 static __always_inline void native_ask(const struct dt_process *process, __u32 tgid)
 {
 	struct dt_process_state *state = &process_states[process->slot & (DT_PROCESSES_MAX - 1)];
 	struct dt_event event = { .type = DT_EVENT_UNKNOWN, .tgid = tgid };
-	__u32 asked = state->asked_version;
+	__u64 asked_ns = state->asked_ns, now = bpf_ktime_get_ns();
 
-	if (asked == process->mappings_version ||
-	    __sync_val_compare_and_swap(&state->asked_version, asked, process->mappings_version) != asked)
+	if (now - asked_ns < ASK_INTERVAL_NS || __sync_val_compare_and_swap(&state->asked_ns, asked_ns, now) != asked_ns)
 		return;
 	if (bpf_ringbuf_output(&events, &event, sizeof(event), 0))
-		state->asked_version = asked;
+		state->asked_ns = asked_ns;
 }
 
 /* Have libraries been unloaded since the mappings were read? Others may stand in their place. */

@@ -212,7 +212,8 @@ struct dt_process {
 
 struct dt_process_state {
 	__u32 removals;                 /* odd while the loader unmaps files; even otherwise */
-	__u32 asked_version;            /* mappings_version for which DT_EVENT_UNKNOWN was sent */
+	__u32 reserved;
+	__u64 asked_ns;                 /* when DT_EVENT_UNKNOWN was last sent; since boot */
 };
 
 /* ---- unwind tables ------------------------------------------------------------------------------------------ */
@@ -304,7 +305,7 @@ enum dt_event_type {
 	DT_EVENT_TRACEBACK,             /* struct dt_traceback_event */
 	DT_EVENT_CODE,                  /* struct dt_code_event */
 	DT_EVENT_MAPPINGS,              /* struct dt_event: the dynamic loader has mapped or unmapped something */
-	DT_EVENT_UNKNOWN,               /* struct dt_event: a frame is in no known mapping; sent once a mappings_version */
+	DT_EVENT_UNKNOWN,               /* struct dt_event: a frame is in no known mapping; sent a few times a second at most */
 };
 
 struct dt_event {

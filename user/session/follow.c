@@ -56,12 +56,54 @@ int dt_session_upload(struct dt_session *session, const struct dt_traced *traced
 	return dt_collect_wait(session->collect);
 }
 
-static int attach_mapped(struct dt_session *session, struct dt_traced *traced)
+/*
+ * Stores the mappings of a process and shows them to the programs. Tracebacks that were walked by the ones before are taken in
+ * before those are forgotten, so that each is named by what it was walked by.
+ */
+static int upload_mappings(struct dt_session *session, struct dt_traced *traced)
 {
-	int error = dt_traced_read_maps(traced);
+	struct dt_process *row = &traced->row;
+	uint32_t first = traced->stored_first, count = traced->stored_count;
+	int error = dt_unwind_add_mappings(session->unwind, traced->mappings, row->mapping_count, &row->first_mapping);
 
-	return error ? error : dt_traced_attach(traced, &session->modules, session->bpf, session->method,
-						&session->domains.filter, &session->log);
+	if (error == -ENOSPC) {
+		dt_log_warning(&session->log, "process %d has %u executable mappings, more than there is room for: its native tracebacks "
+			       "are truncated", (int)traced->pid, row->mapping_count);
+		row->mapping_count = 0;
+	} else if (error) {
+		return error;
+	}
+	traced->stored_first = row->first_mapping;
+	traced->stored_count = row->mapping_count;
+	error = dt_session_upload(session, traced);
+	if (error)
+		return error;
+	dt_unwind_remove_mappings(session->unwind, first, count);
+	error = dt_session_consume(session);
+	dt_traced_settle(traced);
+	return error;
+}
+
+/*
+ * Reads what a process maps, attaches to what is new, and shows all of it to the programs, if anything of it has changed or
+ * the caller has changed the row.
+ */
+static int follow_maps(struct dt_session *session, struct dt_traced *traced, bool row_changed)
+{
+	/* Read first: what is removed later than this is then known to be. */
+	uint32_t removals = __atomic_load_n(&session->bpf->bss->process_states[traced->row.slot].removals, __ATOMIC_ACQUIRE);
+	bool changed;
+	int error = dt_traced_read_maps(traced, &changed);
+
+	if (error)
+		return error;
+	if (!changed && !row_changed && removals == traced->row.removals)
+		return 0;
+	error = dt_traced_attach(traced, &session->modules, session->bpf, session->method, &session->domains.filter, &session->log);
+	if (error)
+		return error;
+	traced->row.removals = removals;
+	return upload_mappings(session, traced);
 }
 
 static const char *const source_wants[DT_SOURCE_COUNT] = {
@@ -91,12 +133,9 @@ static int begin_process(struct dt_session *session, struct dt_traced *traced)
 	if (!error)
 		error = dt_traced_read_image(traced->pid, &traced->image);
 	if (!error)
-		error = attach_mapped(session, traced);
+		error = follow_maps(session, traced, true);
 	if (!error)
 		error = check_sites(session, traced);
-	traced->row.generation = 1;
-	if (!error)
-		error = dt_session_upload(session, traced);
 	return error;
 }
 
@@ -116,10 +155,13 @@ int dt_session_add_process(struct dt_session *session, pid_t pid)
 		return -ESHUTDOWN;
 	if (find_process(session, pid))
 		return 0;
+	if (session->process_count == DT_PROCESSES_MAX)
+		return dt_log_error(&session->log, -ENOSPC, "process %d cannot be traced: a session has room for %d processes",
+				    (int)pid, DT_PROCESSES_MAX);
 	error = dt_process_open(pid, &session->log, &pidfd);
 	if (error)
 		return error;
-	traced = dt_traced_new(pid, pidfd);
+	traced = dt_traced_new(pid, pidfd, (uint32_t)session->process_count);
 	if (!traced) {
 		close(pidfd);
 		return -ENOMEM;
@@ -183,12 +225,12 @@ static int follow_mappings(struct dt_session *session, struct dt_traced *traced)
 	uint64_t image;
 	int error = dt_traced_read_image(traced->pid, &image);
 
-	if (!error && image != traced->image)
+	bool replaced = !error && image != traced->image;
+
+	if (replaced)
 		error = replace_image(session, traced, false);
 	if (!error)
-		error = attach_mapped(session, traced);
-	if (!error)
-		error = dt_session_upload(session, traced);
+		error = follow_maps(session, traced, replaced);
 	return error == -ESRCH ? 0 : error;     /* it has ended; that will be said */
 }
 
@@ -200,21 +242,18 @@ static int take_exec(struct dt_session *session, struct dt_traced *traced)
 	int error = replace_image(session, traced, true);
 
 	traced->row.hold_signal = DT_LAUNCH_HOLD_SIGNAL;
-	if (!error)
-		error = attach_mapped(session, traced);
-	if (!error)
-		error = dt_session_upload(session, traced);
-	return error;
+	return error ? error : follow_maps(session, traced, true);
 }
 
 /* The loader has mapped something. When an allocator is there, all that the program starts with is. */
 static int take_hold(struct dt_session *session, struct dt_traced *traced)
 {
-	int error = attach_mapped(session, traced);
+	int error = follow_maps(session, traced, false);
 
-	if (!error && dt_traced_has_allocator(traced))
-		traced->row.hold_signal = 0;
-	return error ? error : dt_session_upload(session, traced);
+	if (error || !dt_traced_has_allocator(traced))
+		return error;
+	traced->row.hold_signal = 0;
+	return dt_session_upload(session, traced);
 }
 
 static int take_launch_event(struct dt_session *session, enum dt_launch_event event)
@@ -273,7 +312,7 @@ int dt_session_launch(struct dt_session *session, char *const argv[], pid_t *ret
 	error = dt_launch_start(argv, &session->log, &session->launch);
 	if (error)
 		return error;
-	traced = dt_traced_new(session->launch.pid, -1);
+	traced = dt_traced_new(session->launch.pid, -1, (uint32_t)session->process_count);
 	error = traced ? remember_process(session, traced) : -ENOMEM;
 	if (error)
 		dt_traced_free(traced);
@@ -321,6 +360,7 @@ int dt_session_take_record(void *context, void *data, size_t size)
 		error = dt_tracebacks_add(session->tracebacks, traced, data, size);
 		break;
 	case DT_EVENT_MAPPINGS:
+	case DT_EVENT_UNKNOWN:
 		for (size_t i = 0; i < session->process_count; i++)
 			session->stale[i] = session->stale[i] || session->processes[i] == traced;
 		break;

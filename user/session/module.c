@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "target/process.h"
 
 static void module_free(struct dt_module *module)
 {
@@ -41,16 +42,52 @@ static uint64_t find_debug_state(const struct dt_elf *elf)
 	return place.vaddr;
 }
 
-static int read_elf(struct dt_modules *modules, struct dt_module *module, int fd)
-{
-	int error = dt_elf_open(fd, &module->elf);
+/* _r_debug.r_state: struct r_debug { int r_version; struct link_map *r_map; Elf64_Addr r_brk; int r_state; … } (glibc elf/link.h). */
+#define R_STATE_OFFSET 24
 
+static uint64_t find_loader_state(const struct dt_elf *elf)
+{
+	struct dt_elf_symbol symbol;
+
+	return dt_elf_find_symbol(elf, "_r_debug", &symbol) || !symbol.object ? 0 : symbol.vaddr + R_STATE_OFFSET;
+}
+
+/* The same table for files of one build id: copies of a library in containers. */
+static const struct dt_module *find_same_build(const struct dt_modules *modules, const char *build_id)
+{
+	for (const struct dt_module *module = modules->table; module && build_id; module = module->hh.next)
+		if (module->elf && dt_elf_build_id(module->elf) && !strcmp(dt_elf_build_id(module->elf), build_id))
+			return module;
+	return NULL;
+}
+
+static int store_unwind_table(struct dt_modules *modules, struct dt_module *module)
+{
+	const struct dt_module *same = find_same_build(modules, dt_elf_build_id(module->elf));
+	struct dt_unwind_table table;
+	int error;
+
+	if (same) {
+		module->unwind = same->unwind;
+		return 0;
+	}
+	error = dt_unwind_table_read(module->elf, &table);
 	if (error)
-		return error == -ENOMEM ? error : 0;    /* mapped, executable, not ELF: code that has no names */
-	error = dt_symbols_new(module->elf, &module->symbols);
-	if (!error)
-		error = dt_sites_plan(module->elf, module->path, modules->cheap_sites, modules->log,
-				      &module->plans, &module->plan_count);
+		return error;
+	error = dt_unwind_add_table(modules->unwind, &table, &module->unwind);
+	dt_unwind_table_clear(&table);
+	if (!error || error == -ENOMEM)
+		return error;
+	module->unwind = dt_unwind_no_place();
+	dt_log_warning(modules->log, "no room for the unwind table of %s: native tracebacks through it are truncated", module->path);
+	return 0;
+}
+
+/* What attaching to it takes. */
+static int read_sites(struct dt_modules *modules, struct dt_module *module)
+{
+	int error = dt_sites_plan(module->elf, module->path, modules->cheap_sites, modules->log, &module->plans, &module->plan_count);
+
 	if (!error)
 		error = find_allocator_calls(module);
 	if (error)
@@ -60,29 +97,77 @@ static int read_elf(struct dt_modules *modules, struct dt_module *module, int fd
 	module->has_python = !dt_python_detect(module->elf, &module->python);
 	module->has_tls_layout = !dt_python_read_tls_layout(module->elf, &module->tls_first_block, &module->tls_blocks);
 	module->debug_state_vaddr = find_debug_state(module->elf);
+	if (module->debug_state_vaddr)
+		module->loader_state_vaddr = find_loader_state(module->elf);
 	return 0;
+}
+
+static int read_elf(struct dt_modules *modules, struct dt_module *module)
+{
+	int error = dt_symbols_new(module->elf, &module->symbols);
+
+	if (!error && module->key.device != DT_MODULE_VDSO_DEVICE)
+		error = read_sites(modules, module);
+	if (!error)
+		error = store_unwind_table(modules, module);
+	return error;
+}
+
+/* The vDSO is one image for all processes: the same key for all. */
+static void fill_key(const struct dt_mapping *mapping, struct dt_module *module)
+{
+	bool is_file = mapping->inode;
+
+	module->key.device = is_file ? mapping->device : DT_MODULE_VDSO_DEVICE;
+	module->key.inode = mapping->inode;
+}
+
+#define VDSO_BYTES_MAX (1u << 20)
+
+static int open_vdso(pid_t pid, const struct dt_mapping *mapping, struct dt_elf **ret_elf)
+{
+	size_t size = mapping->end - mapping->start;
+	DT_FREE void *image = NULL;
+	int error;
+
+	if (size > VDSO_BYTES_MAX)
+		return -ENOEXEC;
+	image = malloc(size);
+	if (!image)
+		return -ENOMEM;
+	error = dt_process_read_memory(pid, mapping->start, image, size);
+	return error ? error : dt_elf_open_image(image, size, ret_elf);
+}
+
+static int open_elf(pid_t pid, const struct dt_mapping *mapping, struct dt_elf **ret_elf)
+{
+	int fd;
+
+	if (!mapping->inode)
+		return open_vdso(pid, mapping, ret_elf);
+	fd = dt_mapping_open(pid, mapping);
+	return fd < 0 ? fd : dt_elf_open(fd, ret_elf);
+}
+
+/* Mapped, executable, not ELF (or damaged): code that has no names. */
+static bool is_no_elf(int error)
+{
+	return error == -ENOEXEC || error == -EBADMSG;
 }
 
 static int module_new(struct dt_modules *modules, pid_t pid, const struct dt_mapping *mapping, struct dt_module **ret_module)
 {
-	int fd = dt_mapping_open(pid, mapping), error;
-	struct dt_module *module;
+	struct dt_module *module = calloc(1, sizeof(*module));
+	int error;
 
-	if (fd < 0)
-		return fd;
-	module = calloc(1, sizeof(*module));
-	if (module) {
-		module->key.device = mapping->device;
-		module->key.inode = mapping->inode;
-		module->path = strdup(mapping->path ? mapping->path : "?");
-	}
-	if (!module || !module->path) {
-		close(fd);
-		module_free(module);
+	if (!module)
 		return -ENOMEM;
-	}
-	error = read_elf(modules, module, fd);
-	if (error) {
+	fill_key(mapping, module);
+	module->path = strdup(mapping->path ? mapping->path : "?");
+	error = module->path ? open_elf(pid, mapping, &module->elf) : -ENOMEM;
+	if (!error)
+		error = read_elf(modules, module);
+	if (error && !is_no_elf(error)) {
 		module_free(module);
 		return error;
 	}
@@ -92,9 +177,10 @@ static int module_new(struct dt_modules *modules, pid_t pid, const struct dt_map
 
 int dt_modules_get(struct dt_modules *modules, pid_t pid, const struct dt_mapping *mapping, struct dt_module **ret_module)
 {
-	struct dt_module *module, probe = { .key = { mapping->device, mapping->inode } };
+	struct dt_module *module, probe;
 	int error;
 
+	fill_key(mapping, &probe);
 	HASH_FIND(hh, modules->table, &probe.key, sizeof(probe.key), module);
 	if (!module) {
 		error = module_new(modules, pid, mapping, &module);

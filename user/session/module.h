@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "session/sites.h"
+#include "session/unwind.h"
 #include "target/elf.h"
 #include "target/maps.h"
 #include "target/python.h"
@@ -31,17 +32,23 @@ struct dt_module {
 	uint64_t allocator_calls[DT_ALLOCATOR_CALLS_MAX]; /* vaddrs behind calls of free() by the allocator itself */
 	size_t allocator_call_count;
 	uint64_t debug_state_vaddr;     /* in _dl_debug_state of a dynamic loader, where it is probed; 0: none */
+	uint64_t loader_state_vaddr;    /* of _r_debug.r_state; 0: it is no loader */
+	struct dt_unwind_place unwind;  /* its unwind table in the kernel */
 	UT_hash_handle hh;
 };
 
+/* Is it the vDSO? No file, but code that the kernel maps into every process; it has nothing to attach to. */
+#define DT_MODULE_VDSO_DEVICE (~0ull)
+
 struct dt_modules {
 	struct dt_module *table;
+	struct dt_unwind *unwind;       /* where unwind tables go */
 	bool cheap_sites;
 	const struct dt_log *log;
 };
 
 /*
- * The module of a mapping of a file; reads it when it is new. The result is owned by `modules` and stays. A file that
+ * The module of a mapping of a file, or of "[vdso]"; reads it when it is new. The result is owned by `modules` and stays. A file that
  * is not ELF gives a module without `elf`. -ENOENT: the file cannot be opened any more. -ENOMEM.
  */
 int dt_modules_get(struct dt_modules *modules, pid_t pid, const struct dt_mapping *mapping, struct dt_module **ret_module);

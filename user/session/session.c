@@ -49,6 +49,7 @@ static int fill_config(const struct dt_session *session, struct dt_config *confi
 	if (getrandom(&config->hash_seed, sizeof(config->hash_seed), 0) != sizeof(config->hash_seed))
 		return -errno;
 	config->frame_limit = session->frame_limit;
+	config->stack = session->stack;
 	config->spare_rows_max = bpf_map__max_entries(session->bpf->maps.live) / SPARE_ROWS_SHARE;
 	config->domain_count = session->domains.count;
 	config->domains_excluded = session->domains.excluded;
@@ -139,10 +140,30 @@ static int check_opts(const struct dt_session_opts *opts)
 	return 0;
 }
 
+static const char *const stack_names[] = {
+	[DT_STACK_AUTO] = "auto",
+	[DT_STACK_PYTHON] = "python",
+	[DT_STACK_NATIVE] = "native",
+	[DT_STACK_MIXED] = "mixed",
+};
+
+static int parse_stack(const struct dt_session_opts *opts, enum dt_stack *ret_stack)
+{
+	for (size_t i = 0; i < DT_ARRAY_SIZE(stack_names); i++) {
+		if (opts->stack && strcmp(opts->stack, stack_names[i]))
+			continue;
+		*ret_stack = (enum dt_stack)i;
+		return 0;
+	}
+	return dt_log_error(&opts->log, -EINVAL, "there is no stack '%s': it is one of auto, python, native, mixed", opts->stack);
+}
+
 static int session_start(struct dt_session *session, const struct dt_session_opts *opts)
 {
 	int error = dt_domains_parse(opts->domains, &session->log, &session->domains);
 
+	if (!error)
+		error = parse_stack(opts, &session->stack);
 	if (!error)
 		error = dt_features_require(&session->log);
 	if (!error)
@@ -161,6 +182,9 @@ static int session_start(struct dt_session *session, const struct dt_session_opt
 	if (error)
 		return error;
 	error = open_queues(session);
+	if (!error)
+		error = dt_unwind_new(session->bpf, &session->unwind);
+	session->modules.unwind = session->unwind;
 	if (!error)
 		error = dt_collect_new(session->bpf, &session->collect);
 	if (!error)
@@ -204,6 +228,7 @@ void dt_session_free(struct dt_session *session)
 	dt_tracebacks_free(session->tracebacks);
 	dt_collect_free(session->collect);
 	dt_modules_clear(&session->modules);
+	dt_unwind_free(session->unwind);
 	ring_buffer__free(session->ring);
 	domtrace_bpf__destroy(session->bpf);
 	if (session->epoll_fd >= 0)

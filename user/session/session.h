@@ -17,6 +17,7 @@
 #include "session/module.h"
 #include "session/traced.h"
 #include "session/tracebacks.h"
+#include "session/unwind.h"
 #include "target/launch.h"
 
 struct domtrace_bpf;
@@ -28,9 +29,11 @@ struct dt_session {
 	struct dt_domains domains;
 	enum dt_attach_method method;
 	uint32_t frame_limit;
+	enum dt_stack stack;
 	struct domtrace_bpf *bpf;
 	struct ring_buffer *ring;
 	int epoll_fd;
+	struct dt_unwind *unwind;
 	struct dt_modules modules;
 	struct dt_tracebacks *tracebacks;
 	struct dt_collect *collect;

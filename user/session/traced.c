@@ -10,7 +10,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 
-struct dt_traced *dt_traced_new(pid_t pid, int pidfd)
+struct dt_traced *dt_traced_new(pid_t pid, int pidfd, uint32_t slot)
 {
 	struct dt_traced *traced = calloc(1, sizeof(*traced));
 
@@ -18,6 +18,8 @@ struct dt_traced *dt_traced_new(pid_t pid, int pidfd)
 		return NULL;
 	traced->pid = pid;
 	traced->pidfd = pidfd;
+	traced->row.slot = slot;
+	traced->row.generation = 1;
 	return traced;
 }
 
@@ -28,13 +30,41 @@ void dt_traced_free(struct dt_traced *traced)
 	dt_links_close(&traced->links);
 	dt_process_info_clear(&traced->info);
 	dt_maps_clear(&traced->maps);
+	dt_maps_clear(&traced->old_maps);
+	free(traced->mappings);
 	free(traced->attached);
 	if (traced->pidfd >= 0)
 		close(traced->pidfd);
 	free(traced);
 }
 
-int dt_traced_read_maps(struct dt_traced *traced)
+static bool is_same_code(const struct dt_mapping *left, const struct dt_mapping *right)
+{
+	return left->start == right->start && left->end == right->end && left->offset == right->offset &&
+	       left->device == right->device && left->inode == right->inode;
+}
+
+static const struct dt_mapping *next_code(const struct dt_maps *maps, size_t *at)
+{
+	while (*at < maps->count)
+		if (maps->mappings[(*at)++].executable)
+			return &maps->mappings[*at - 1];
+	return NULL;
+}
+
+static bool have_same_code(const struct dt_maps *left, const struct dt_maps *right)
+{
+	const struct dt_mapping *a, *b;
+	size_t i = 0, j = 0;
+
+	do {
+		a = next_code(left, &i);
+		b = next_code(right, &j);
+	} while (a && b && is_same_code(a, b));
+	return !a && !b;
+}
+
+int dt_traced_read_maps(struct dt_traced *traced, bool *ret_changed)
 {
 	struct dt_maps maps;
 	int error = dt_maps_read(traced->pid, &maps);
@@ -45,9 +75,26 @@ int dt_traced_read_maps(struct dt_traced *traced)
 		dt_maps_clear(&maps);
 		return -ESRCH;
 	}
-	dt_maps_clear(&traced->maps);
+	*ret_changed = !have_same_code(&traced->maps, &maps);
+	if (*ret_changed) {
+		dt_maps_clear(&traced->old_maps);
+		traced->old_maps = traced->maps;
+		traced->row.mappings_version++;
+	} else {
+		dt_maps_clear(&traced->maps);
+	}
 	traced->maps = maps;
 	return 0;
+}
+
+const struct dt_maps *dt_traced_maps(const struct dt_traced *traced, uint32_t version)
+{
+	return version == traced->row.mappings_version ? &traced->maps : &traced->old_maps;
+}
+
+void dt_traced_settle(struct dt_traced *traced)
+{
+	dt_maps_clear(&traced->old_maps);
 }
 
 int dt_traced_read_image(pid_t pid, uint64_t *ret_image)
@@ -94,20 +141,45 @@ static void fill_row(struct dt_process *row, const struct dt_module *module, uin
 	const struct dt_python *python = &module->python;
 
 	if (module->has_python && python->layout) {
-		row->python = *python->layout;
-		row->thread_key = python->thread_key_vaddr + bias;
-		row->thread_current = python->thread_current_vaddr + bias;
+		row->python.present = 1;
+		row->python.layout = *python->layout;
+		row->python.thread_key = python->thread_key_vaddr + bias;
+		row->python.thread_current = python->thread_current_vaddr + bias;
 	}
 	if (module->has_tls_layout) {
-		row->tls_first_block = module->tls_first_block;
-		row->tls_blocks = module->tls_blocks;
+		row->python.tls_first_block = module->tls_first_block;
+		row->python.tls_blocks = module->tls_blocks;
 	}
+	if (module->loader_state_vaddr)
+		row->loader_state = module->loader_state_vaddr + bias;
 	for (size_t i = 0, to = 0; i < module->allocator_call_count; i++) {
 		while (to < DT_ALLOCATOR_CALLS_MAX && row->allocator_calls[to])
 			to++;
 		if (to < DT_ALLOCATOR_CALLS_MAX)
 			row->allocator_calls[to++] = module->allocator_calls[i] + bias;
 	}
+}
+
+/* A program, its loader and its C library stay as long as it runs. */
+static bool is_removable(const struct dt_module *module)
+{
+	return !module->has_tls_layout && !module->debug_state_vaddr && !dt_elf_interpreter(module->elf);
+}
+
+/* How the code of a mapping is walked; `module` NULL: it is not of an ELF file. */
+static void fill_mapping(const struct dt_mapping *mapping, const struct dt_module *module, uint64_t bias, struct dt_mapping_row *row)
+{
+	*row = (struct dt_mapping_row){ .start = mapping->start, .end = mapping->end };
+	if (!module) {
+		if (mapping->path && !strcmp(mapping->path, "[uprobes]"))
+			row->flags = DT_MAPPING_RETURN_PROBES;
+		return;
+	}
+	row->base = module->unwind.vaddr + bias;
+	row->pages = module->unwind.pages;
+	row->page_count = module->unwind.page_count;
+	if (mapping->inode && is_removable(module))
+		row->flags = DT_MAPPING_REMOVABLE;
 }
 
 static void count_sites(struct dt_traced *traced, const struct dt_module *module, const struct dt_attach_filter *filter)
@@ -144,24 +216,50 @@ static int attach_module(struct dt_traced *traced, const struct dt_mapping *mapp
 	return 0;
 }
 
+/* The module of a mapping and where it lies; *ret_module is NULL for code that is of no ELF file. */
+static int find_module(const struct dt_traced *traced, struct dt_modules *modules, const struct dt_mapping *mapping,
+		       const struct dt_module **ret_module, uint64_t *ret_bias)
+{
+	struct dt_module *module;
+	int error;
+
+	*ret_module = NULL;
+	if (!mapping->inode && (!mapping->path || strcmp(mapping->path, "[vdso]")))
+		return 0;
+	error = dt_modules_get(modules, traced->pid, mapping, &module);
+	if (!error && module->elf && !dt_module_bias(module, mapping, ret_bias))
+		*ret_module = module;
+	return error == -ENOMEM ? error : 0;
+}
+
 int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const struct domtrace_bpf *bpf,
 		     enum dt_attach_method method, const struct dt_attach_filter *filter, const struct dt_log *log)
 {
-	struct dt_process row = { .generation = traced->row.generation, .hold_signal = traced->row.hold_signal };
+	struct dt_process row = traced->row;
+	struct dt_mapping_row *mappings = calloc(traced->maps.count + 1, sizeof(*mappings));
 	const struct dt_module *before = NULL;
 
+	if (!mappings)
+		return -ENOMEM;
+	free(traced->mappings);
+	traced->mappings = mappings;
+	row.mapping_count = 0;
+	row.python = (struct dt_interpreter){ 0 };
+	memset(row.allocator_calls, 0, sizeof(row.allocator_calls));
+	row.loader_state = 0;
 	for (size_t i = 0; i < traced->maps.count; i++) {
 		const struct dt_mapping *mapping = &traced->maps.mappings[i];
-		struct dt_module *module;
-		uint64_t bias;
+		const struct dt_module *module;
+		uint64_t bias = 0;
 		int error;
 
-		if (!mapping->executable || !mapping->inode)
+		if (!mapping->executable)
 			continue;
-		error = dt_modules_get(modules, traced->pid, mapping, &module);
-		if (error == -ENOMEM)
+		error = find_module(traced, modules, mapping, &module, &bias);
+		if (error)
 			return error;
-		if (error || !module->elf || module == before || dt_module_bias(module, mapping, &bias))
+		fill_mapping(mapping, module, bias, &mappings[row.mapping_count++]);
+		if (!module || module == before || !mapping->inode)
 			continue;
 		if (!is_attached(traced, module)) {
 			error = attach_module(traced, mapping, module, bpf, method, filter, log);
@@ -187,5 +285,8 @@ bool dt_traced_has_allocator(const struct dt_traced *traced)
 void dt_traced_forget_image(struct dt_traced *traced)
 {
 	traced->python = NULL;
-	traced->row = (struct dt_process){ .generation = traced->row.generation + 1 };
+	traced->row.python = (struct dt_interpreter){ 0 };
+	traced->row.mapping_count = 0;
+	traced->row.generation++;
+	traced->row.hold_signal = 0;
 }

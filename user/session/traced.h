@@ -23,21 +23,31 @@ struct dt_traced {
 	struct dt_process_info info;
 	const struct dt_python *python; /* owned by its module; NULL: none found */
 	uint64_t image;                 /* where its stack begins: another value means another program (exec) */
-	struct dt_maps maps;            /* as last read */
+	struct dt_maps maps;            /* as last read: their version is row.mappings_version */
+	struct dt_maps old_maps;        /* those before, while tracebacks that were walked by them may still come */
 	const struct dt_module **attached; /* modules whose sites are attached */
 	size_t attached_count;
 	size_t sites[DT_SOURCE_COUNT];  /* attached sites by source */
 	struct dt_links links;
 	struct dt_process row;          /* as the programs see it */
+	struct dt_mapping_row *mappings; /* its executable mappings, row.mapping_count of them … */
+	uint32_t stored_first, stored_count; /* … and where those that the programs see are stored */
 };
 
-/* NULL: no memory. */
-struct dt_traced *dt_traced_new(pid_t pid, int pidfd);
+/* `slot` is its alone in the session, below DT_PROCESSES_MAX. NULL: no memory. */
+struct dt_traced *dt_traced_new(pid_t pid, int pidfd, uint32_t slot);
 void dt_traced_free(struct dt_traced *traced);
 
-/* Reads its mappings anew. -ESRCH: it has gone, the old ones stay. */
-int dt_traced_read_maps(struct dt_traced *traced);
-/* Attaches what is mapped and not yet attached, and brings `row` up to date. */
+/*
+ * Reads its mappings anew and says whether code came or went; `old_maps` keeps those before. -ESRCH: it has gone, the old
+ * ones stay.
+ */
+int dt_traced_read_maps(struct dt_traced *traced, bool *ret_changed);
+/* The mappings of a version that tracebacks speak of. */
+const struct dt_maps *dt_traced_maps(const struct dt_traced *traced, uint32_t version);
+/* No traceback of an earlier version will come any more. */
+void dt_traced_settle(struct dt_traced *traced);
+/* Attaches what is mapped and not yet attached, and brings `row` and `mappings` up to date, but for where those are stored. */
 int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const struct domtrace_bpf *bpf,
 		     enum dt_attach_method method, const struct dt_attach_filter *filter, const struct dt_log *log);
 /* Is an allocator mapped and attached to (or would be, did the filter want it)? */

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * unwind: the unwind tables and mappings that the BPF walker reads (wire.h, "unwind tables"). They lie in memory that is
+ * shared with the kernel, so writing them costs no system call; what has not been shown to the programs yet may be written
+ * at leisure.
+ */
+#ifndef DT_SESSION_UNWIND_H
+#define DT_SESSION_UNWIND_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <linux/types.h>
+
+#include <domtrace/wire.h>
+
+#include "target/unwind_table.h"
+
+struct domtrace_bpf;
+struct dt_unwind;
+
+/* Where a file's table stands. page_count 0: it has none. */
+struct dt_unwind_place {
+	uint64_t vaddr;                 /* of its first page */
+	uint32_t pages, page_count;     /* as in struct dt_mapping_row */
+};
+
+int dt_unwind_new(struct domtrace_bpf *bpf, struct dt_unwind **ret_unwind);
+void dt_unwind_free(struct dt_unwind *unwind);
+
+/* Stores the table of a file. -ENOSPC: there is no room for it. -ENOMEM, or what the kernel says of a new chunk. */
+int dt_unwind_add_table(struct dt_unwind *unwind, const struct dt_unwind_table *table, struct dt_unwind_place *ret_place);
+/* A place that gives no rule for any address: for a file whose table could not be stored. */
+struct dt_unwind_place dt_unwind_no_place(void);
+
+/* Stores the mappings of a process, side by side. -ENOSPC. */
+int dt_unwind_add_mappings(struct dt_unwind *unwind, const struct dt_mapping_row *rows, uint32_t count, uint32_t *ret_first);
+/* Gives their rows back. No program may look at them any more. */
+void dt_unwind_remove_mappings(struct dt_unwind *unwind, uint32_t first, uint32_t count);
+
+/* What the kernel holds, in bytes, and how many rows. */
+void dt_unwind_size(const struct dt_unwind *unwind, uint64_t *ret_bytes, uint64_t *ret_rows);
+
+#endif

@@ -152,28 +152,43 @@ struct dt_trace {
 
 /* ---- what userspace tells the programs -------------------------------------------------------------------- */
 
-/* Layout of CPython's structures in one process: byte offsets (FIELD-NOTES A2; sources beside the initialisers). */
+/* How a table of lines is written (CPython Objects/lnotab_notes.txt, Objects/locations.md). */
+enum dt_python_lines {
+	DT_PYTHON_LNOTAB,               /* up to 3.9: co_lnotab */
+	DT_PYTHON_LINETABLE,            /* 3.10: co_linetable */
+	DT_PYTHON_LOCATIONS,            /* 3.11 and later: co_linetable, too */
+};
+
+#define DT_PYTHON_NO_CFRAME 0xffff
+
+/* Layout of CPython's structures in one process: byte offsets (sources beside the initialisers: target/python_offsets.c). */
 struct dt_python_layout {
-	__u16 thread_cframe;            /* PyThreadState → cframe */
-	__u16 cframe_current_frame;     /* _PyCFrame → current_frame */
-	__u16 thread_thread_id;         /* PyThreadState → thread_id (pthread_self) */
-	__u16 frame_code;               /* _PyInterpreterFrame → f_code */
-	__u16 frame_previous;
-	__u16 frame_instruction;        /* → prev_instr */
-	__u16 frame_owner;
+	__u16 thread_frame;             /* PyThreadState → frame (up to 3.10), cframe (3.11, 3.12), current_frame (3.13) */
+	__u16 thread_thread_id;         /* → thread_id (pthread_self), behind thread_frame */
+	__u16 cframe_frame;             /* _PyCFrame → current_frame; DT_PYTHON_NO_CFRAME: thread_frame is the frame itself */
+	__u16 frame_bytes;              /* of a frame, up to the last field that is read */
+	__u16 frame_code;               /* PyFrameObject or _PyInterpreterFrame → f_code, f_executable */
+	__u16 frame_previous;           /* → f_back, previous */
+	__u16 frame_instruction;        /* → f_lasti, prev_instr, instr_ptr */
+	__u16 frame_owner;              /* → owner (a byte); 0: there is no such field */
+	__u16 frame_entry;              /* the byte that tells whether the eval loop was entered with this frame */
 	__u16 code_first_line;          /* PyCodeObject → co_firstlineno */
 	__u16 code_filename;
 	__u16 code_name;                /* → co_qualname (co_name before 3.11) */
-	__u16 code_lines;               /* → co_linetable */
-	__u16 code_first_traceable;     /* → _co_firsttraceable */
+	__u16 code_lines;               /* → co_linetable, co_lnotab */
+	__u16 code_first_traceable;     /* → _co_firsttraceable; 0: there is no such field */
 	__u16 code_bytecode;            /* → co_code_adaptive (an array, not a pointer) */
-	__u16 string_length;            /* PyUnicodeObject → length */
+	__u16 string_length;            /* PyASCIIObject → length */
 	__u16 string_state;             /* → state */
 	__u16 string_ascii_data;        /* → characters of a compact ASCII string */
 	__u16 string_data;              /* → characters of any other compact string */
 	__u16 bytes_size;               /* PyBytesObject → ob_size */
 	__u16 bytes_data;               /* → ob_sval */
-	__u16 reserved[5];
+	__u8 frames_are_neighbours;     /* 1: frames of calls of one thread lie side by side, callers at lower addresses */
+	__u8 instruction_unit;          /* frame_instruction holds an index (int) of units of so many bytes; 0: it holds an address */
+	__u8 entry_least;               /* it was entered with this frame if frame_entry holds this or more; 0: with every frame */
+	__u8 lines_format;              /* enum dt_python_lines */
+	__u8 reserved[2];
 };
 
 struct dt_address_range {
@@ -183,10 +198,13 @@ struct dt_address_range {
 /* The CPython interpreter of one process. */
 struct dt_interpreter {
 	__u32 present;                  /* 0: none whose frames are understood; the rest is 0 then, too */
-	__u32 reserved;
-	__u64 thread_current;           /* address of the word that holds the running PyThreadState; 0: there is none (3.12) */
+	__u32 number;                   /* no other program image of any process has it; 0: frees of its code objects are not seen */
+	__u64 thread_current;           /* address of the word that holds the running PyThreadState; 0: there is none */
 	__u64 thread_key;               /* address of the Py_tss_t {int is_initialized; int key} of this thread's state */
-	__u32 tls_first_block;          /* struct pthread → specific_1stblock[0].data */
+	__u64 thread_variable;          /* place of this thread's state in the thread-local storage of module tls_module */
+	__u32 current_is_local;         /* 1: thread_current is relative to the thread pointer */
+	__u32 tls_module;               /* 0: none */
+	__u32 tls_first_block;          /* struct pthread → specific_1stblock[0].data; 0: not a glibc */
 	__u32 tls_blocks;               /* struct pthread → specific[0] */
 	struct dt_address_range eval[2]; /* of _PyEval_EvalFrameDefault: its main part, its cold part */
 	struct dt_python_layout layout;
@@ -354,24 +372,27 @@ struct dt_code_string {
 
 /*
  * A code object that was not seen before, read while the target was inside it. Data that is longer than its field is
- * cut off there; `lines_size` then says more than DT_CODE_LINES_BYTES and the rest is read from the process.
+ * cut off there; its size then says more, and the rest is read from the process, at its address. `lines` is sent as far as
+ * it is filled.
  */
 struct dt_code_event {
 	struct dt_event event;
-	__u64 code;                     /* number, as in dt_frame.where */
-	__u64 lines_address;            /* of the first byte of the line table in the target */
+	__u64 code;                     /* number, as in dt_frame.where: equal code objects of a process have equal ones */
+	__u64 file_address;             /* of the first character, in the target */
+	__u64 name_address;
+	__u64 lines_address;            /* of the first byte of the line table */
 	__s32 first_line;
 	__u32 lines_size;
 	struct dt_code_string file_string;
 	struct dt_code_string name_string;
-	__u32 unreadable;               /* 1 if any part could not be read */
+	__u32 lines_format;             /* enum dt_python_lines */
 	__u32 reserved;
 	__u8 file[DT_CODE_FILE_BYTES];
 	__u8 name[DT_CODE_NAME_BYTES];
 	__u8 lines[DT_CODE_LINES_BYTES];
 };
 
-/* map `codes`: code objects that were sent; value __u8 */
+/* map `codes`: code objects that were sent, by their numbers; value __u8 */
 struct dt_code_key {
 	__u64 code;
 	__u32 tgid;
@@ -381,10 +402,10 @@ struct dt_code_key {
 _Static_assert(sizeof(struct dt_block_key) == 16 && sizeof(struct dt_block) == 24, "live rows grew");
 _Static_assert(sizeof(struct dt_trace_key) == 24 && sizeof(struct dt_trace) == 88, "trace rows grew");
 _Static_assert(sizeof(struct dt_python_layout) == 48, "python layout has padding");
-_Static_assert(sizeof(struct dt_interpreter) == 64 + sizeof(struct dt_python_layout), "interpreter has padding");
+_Static_assert(sizeof(struct dt_interpreter) == 80 + sizeof(struct dt_python_layout), "interpreter has padding");
 _Static_assert(sizeof(struct dt_process) == sizeof(struct dt_interpreter) + 40 + 8 * DT_ALLOCATOR_CALLS_MAX, "process row has padding");
 _Static_assert(sizeof(struct dt_mapping_row) == 40 && sizeof(struct dt_unwind_rule) == 8, "unwind tables grew");
 _Static_assert(sizeof(struct dt_frame) == 16 && sizeof(struct dt_traceback_event) == 32 + 16 * DT_TRACEBACK_FRAMES_MAX, "traceback record");
-_Static_assert(sizeof(struct dt_code_event) == 56 + DT_CODE_FILE_BYTES + DT_CODE_NAME_BYTES + DT_CODE_LINES_BYTES, "code record");
+_Static_assert(sizeof(struct dt_code_event) == 72 + DT_CODE_FILE_BYTES + DT_CODE_NAME_BYTES + DT_CODE_LINES_BYTES, "code record");
 
 #endif

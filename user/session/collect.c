@@ -305,7 +305,7 @@ static int fill_pass(struct dt_collect *collect, int pass, struct dt_traced *con
 			if (!error)
 				error = add_trace(snapshot, row, domain->index, index, traces);
 			if (cut)
-				snapshot->counters[DT_COUNTER_truncated_tracebacks] += sum.allocations;
+				snapshot->counters[DT_COUNTER_truncated_no_frame_pointer] += sum.allocations;
 		}
 		if (error)
 			return error;

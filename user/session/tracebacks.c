@@ -94,13 +94,11 @@ static void name_python_frame(struct dt_tracebacks *tracebacks, pid_t pid, const
 	row->line = dt_python_line_find(code->lines, code->lines_size, code->first_line, frame->instruction);
 }
 
-/* The mapping of an address, if need be after another look at the process. NULL: no code is mapped there. */
-static const struct dt_mapping *find_code(struct dt_traced *traced, uint64_t address)
+/* The mapping of an address, as the traceback was walked. NULL: no code was known to be mapped there. */
+static const struct dt_mapping *find_code(const struct dt_maps *maps, uint64_t address)
 {
-	const struct dt_mapping *mapping = dt_maps_find(&traced->maps, address);
+	const struct dt_mapping *mapping = dt_maps_find(maps, address);
 
-	if (!mapping && !traced->exited && !dt_traced_read_maps(traced))
-		mapping = dt_maps_find(&traced->maps, address);
 	return mapping && mapping->executable ? mapping : NULL;
 }
 
@@ -126,10 +124,10 @@ static void name_file_frame(const struct dt_module *module, const struct dt_mapp
 }
 
 /* False: nothing that a call could return to. */
-static bool name_native_frame(struct dt_tracebacks *tracebacks, struct dt_traced *traced, const struct dt_frame *frame,
+static bool name_native_frame(struct dt_tracebacks *tracebacks, struct dt_traced *traced, const struct dt_maps *maps, const struct dt_frame *frame,
 			      struct dt_snapshot_frame *row)
 {
-	const struct dt_mapping *mapping = find_code(traced, frame->where - 1);
+	const struct dt_mapping *mapping = find_code(maps, frame->where - 1);
 	struct dt_module *module = NULL;
 	bool is_call = true;
 
@@ -152,6 +150,8 @@ static bool name_native_frame(struct dt_tracebacks *tracebacks, struct dt_traced
  */
 static int name_frames(struct dt_tracebacks *tracebacks, struct dt_traced *traced, const struct dt_traceback_event *event, uint32_t *indexes)
 {
+	const struct dt_maps *maps = dt_traced_maps(traced, event->mappings_version);
+
 	for (uint32_t i = 0; i < event->frame_count; i++) {
 		const struct dt_frame *frame = &event->frames[i];
 		struct dt_snapshot_frame row = { 0 };
@@ -159,7 +159,7 @@ static int name_frames(struct dt_tracebacks *tracebacks, struct dt_traced *trace
 
 		if (frame->kind == DT_FRAME_PYTHON)
 			name_python_frame(tracebacks, traced->pid, frame, &row);
-		else if (!name_native_frame(tracebacks, traced, frame, &row) && i)
+		else if (!name_native_frame(tracebacks, traced, maps, frame, &row) && i)
 			return (int)i;  /* the innermost is the caller by the call itself, not by the chain */
 		error = dt_snapshot_add_frame(tracebacks->names, &row, &indexes[i]);
 		if (error)
@@ -181,12 +181,12 @@ static void reverse(uint32_t *indexes, size_t count)
 int dt_tracebacks_add(struct dt_tracebacks *tracebacks, struct dt_traced *traced,
 		      const struct dt_traceback_event *event, size_t size)
 {
-	uint32_t indexes[DT_FRAMES_MAX];
+	uint32_t indexes[DT_TRACEBACK_FRAMES_MAX];
 	struct dt_snapshot_traceback row = { .frames = indexes };
 	struct known *known, *old;
 	int named, error;
 
-	if (size < offsetof(struct dt_traceback_event, frames) || event->frame_count > DT_FRAMES_MAX ||
+	if (size < offsetof(struct dt_traceback_event, frames) || event->frame_count > DT_TRACEBACK_FRAMES_MAX ||
 	    size < offsetof(struct dt_traceback_event, frames) + event->frame_count * sizeof(event->frames[0]))
 		return -EBADMSG;
 	named = name_frames(tracebacks, traced, event, indexes);
@@ -194,7 +194,7 @@ int dt_tracebacks_add(struct dt_tracebacks *tracebacks, struct dt_traced *traced
 		return named;
 	row.frame_count = (uint32_t)named;
 	row.total_frames = row.frame_count < event->frame_count ? row.frame_count : event->total_frames;
-	row.truncation = row.frame_count < event->frame_count ? DT_TRUNCATION_NO_FRAME_POINTER : (enum dt_truncation)event->truncation;
+	row.truncation = row.frame_count < event->frame_count ? DT_TRUNCATION_no_frame_pointer : (enum dt_truncation)event->truncation;
 	reverse(indexes, row.frame_count);
 	known = calloc(1, sizeof(*known));
 	if (!known)
@@ -247,8 +247,8 @@ int dt_tracebacks_copy(struct dt_tracebacks *tracebacks, pid_t pid, uint64_t tra
 		       uint32_t *ret_index, bool *ret_cut)
 {
 	struct known *known, probe = { .key = { traceback, (uint64_t)pid } };
-	struct dt_snapshot_traceback row = { .truncation = DT_TRUNCATION_LOST };
-	uint32_t indexes[DT_FRAMES_MAX];
+	struct dt_snapshot_traceback row = { .truncation = DT_TRUNCATION_lost };
+	uint32_t indexes[DT_TRACEBACK_FRAMES_MAX];
 	int error;
 
 	HASH_FIND(hh, tracebacks->known, &probe.key, sizeof(probe.key), known);

@@ -117,6 +117,7 @@ struct dt_report_opts {
 	enum dt_sort sort;
 	bool colour;
 	unsigned columns;               /* 0: 80 */
+	bool fold;                      /* tracebacks end before the wrappers of allocators; those that become equal are one */
 };
 
 /* The report for people. */

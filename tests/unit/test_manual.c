@@ -25,7 +25,9 @@ static void collect(const char *heading, const char *start, int more, char *text
 
 	assert_non_null(line);
 	*text = '\0';
-	for (line = strchr(line + 1, '\n') + 1; *line && strncmp(line, ".S", 2); line = strchr(line, '\n') + 1) {
+	for (line = strchr(line + 1, '\n') + 1; *line; line = strchr(line, '\n') + 1) {
+		if (!strncmp(line, ".Sh ", 4) || !strncmp(line, ".Ss ", 4))
+			break;
 		if (!strncmp(line, start, strlen(start)))
 			wanted = 1 + more;
 		if (wanted-- > 0)

@@ -25,7 +25,7 @@ static void write_log(void *context, enum dt_log_level level, const char *line)
 /* Words of a command line without the program's name; `words` is written on, as argv is. */
 static int parse(char *words, struct dt_options *ret_options)
 {
-	static char *argv[32];
+	static char *argv[48];
 	struct dt_log log = { write_log, NULL };
 	int argc = 1;
 
@@ -40,7 +40,10 @@ static int parse(char *words, struct dt_options *ret_options)
 static void test_everything(void **state)
 {
 	char words[] = "-p 1,22 --pid=333 -p22 -d numpy --domain !libc -i 0.25 -c 3 -t 10 -o out.json --top 5 --sort peak "
-		       "-l 256 --live-blocks 1000 --without warp --without shields -vv";
+		       "-l 256 --live-blocks 1000 --without warp --without shields -vv --fold --stack mixed --raw-names "
+		       "--debuginfod";
+	struct dt_log log = { write_log, NULL };
+	struct dt_session_opts opts;
 	DT_CLEANUP(dt_options_clear) struct dt_options options = { 0 };
 
 	(void)state;
@@ -65,7 +68,28 @@ static void test_everything(void **state)
 	assert_string_equal(options.without[1], "shields");
 	assert_null(options.without[2]);
 	assert_null(options.argv);
+	assert_true(options.fold);
+	opts = dt_options_session(&options, &log);
+	assert_string_equal(opts.stack, "mixed");
+	assert_true(opts.raw_names);
+	assert_true(opts.debuginfod);
 	assert_string_equal(said, "");
+}
+
+/* Each mode; the last one given counts. */
+static void test_stack(void **state)
+{
+	static const char *const modes[] = { "auto", "python", "native", "mixed" };
+
+	(void)state;
+	for (size_t i = 0; i < DT_ARRAY_SIZE(modes); i++) {
+		DT_CLEANUP(dt_options_clear) struct dt_options options = { 0 };
+		char words[64];
+
+		snprintf(words, sizeof(words), "-p 1 --stack %s --stack=%s", modes[DT_ARRAY_SIZE(modes) - 1 - i], modes[i]);
+		assert_int_equal(parse(words, &options), 0);
+		assert_string_equal(options.stack, modes[i]);
+	}
 }
 
 static void test_defaults(void **state)
@@ -80,9 +104,14 @@ static void test_defaults(void **state)
 	assert_int_equal(options.verbosity, DT_LOG_INFO);
 	assert_int_equal(options.sort, DT_SORT_LIVE);
 	assert_null(options.output);
+	assert_null(options.stack);
+	assert_false(options.fold || options.raw_names || options.debuginfod);
 	assert_int_equal(options.interval_ns | options.duration_ns | options.count | options.top, 0);
 	opts = dt_options_session(&options, &log);
-	assert_memory_equal(&opts, &((struct dt_session_opts){ .size = sizeof(opts), .log = log }), sizeof(opts));
+	assert_int_equal(opts.size, sizeof(opts));
+	assert_ptr_equal(opts.log.write, write_log);
+	assert_true(!opts.domains && !opts.without && !opts.stack && !opts.raw_names && !opts.debuginfod);
+	assert_int_equal(opts.frame_limit | opts.live_blocks_max, 0);
 }
 
 /* Words behind the first that is no option belong to the command, whatever they look like. */
@@ -191,6 +220,15 @@ static void test_wrong_usage(void **state)
 		{ "-p 1 -t 0.0000000001", "--duration: '0.0000000001' is not a number of seconds above 0|" },
 		{ "-p 1 -t 99999999999", "--duration: '99999999999' is not a number of seconds above 0|" },
 		{ "-p 1 --sort size", "--sort: 'size' is not live, count, allocated, allocations or peak|" },
+		{ "-p 1 --stack", "--stack needs a value: MODE|" },
+		{ "-p 1 --stack=", "--stack: '' is not auto, python, native or mixed|" },
+		{ "-p 1 --stack dwarf", "--stack: 'dwarf' is not auto, python, native or mixed|" },
+		{ "-p 1 --stack Native", "--stack: 'Native' is not auto, python, native or mixed|" },
+		{ "-p 1 --fold=yes", "--fold takes no value|" },
+		{ "-p 1 --raw-names=1", "--raw-names takes no value|" },
+		{ "-p 1 --debuginfod=http://x", "--debuginfod takes no value|" },
+		{ "sites -p 1 --stack native", "'domtrace sites' does not take --stack|" },
+		{ "doctor --debuginfod", "'domtrace doctor' does not take --debuginfod|" },
 		{ "-p 1 --without wheels", "--without: 'wheels' is not a feature; 'domtrace --help' lists them|" },
 		RANGE("count", "0", "1", "18446744073709551615"),
 		RANGE("count", "18446744073709551616", "1", "18446744073709551615"),
@@ -264,7 +302,9 @@ static void test_help(void **state)
 		assert_true(strcspn(line, "\n") <= 80);
 		assert_int_not_equal(line[strcspn(line, "\n") - (*line != '\n')], ' ');
 	}
-	assert_non_null(strstr(text, "\n  -l, --limit N             frames kept per traceback, up to 256 (64)\n"));
+	assert_non_null(strstr(text, "\n  -l, --limit N             native frames and Python frames kept per traceback,\n"
+				     "                            up to 256 of each (64)\n"));
+	assert_non_null(strstr(text, "\n      --stack MODE          which frames: auto "));
 	assert_non_null(strstr(text, "\n      --without FEATURE     do without a feature, listed below; repeatable\n"));
 	assert_non_null(strstr(text, "\n'domtrace sites' takes -p --without -q -v -h -V.\n"
 				     "'domtrace doctor' takes --without -q -v -h -V.\n"));
@@ -275,7 +315,7 @@ static void test_help(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_everything), cmocka_unit_test(test_defaults), cmocka_unit_test(test_commands),
+		cmocka_unit_test(test_everything), cmocka_unit_test(test_stack), cmocka_unit_test(test_defaults), cmocka_unit_test(test_commands),
 		cmocka_unit_test(test_subcommands), cmocka_unit_test(test_help_and_version),
 		cmocka_unit_test(test_wrong_usage), cmocka_unit_test(test_sorts_are_listed), cmocka_unit_test(test_table),
 		cmocka_unit_test(test_help),

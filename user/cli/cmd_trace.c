@@ -62,6 +62,7 @@ static int watch(const struct dt_options *options, const struct dt_log *log, str
 		.size = sizeof(report),
 		.top = (size_t)options->top,
 		.sort = options->sort,
+		.fold = options->fold,
 		.colour = dt_terminal_has_colour(stdout),
 		.columns = dt_terminal_columns(stdout),
 	};

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/parse.h"
 
 #define TRACE (1u << DT_COMMAND_TRACE)
@@ -53,6 +54,16 @@ static int set_text(struct dt_options *options, const struct dt_option *option, 
 {
 	*(const char **)member(options, option) = text;
 	return *text ? 0 : -EINVAL;
+}
+
+static int set_stack(struct dt_options *options, const struct dt_option *option, const char *text)
+{
+	static const char *const modes[] = { "auto", "python", "native", "mixed" };
+
+	for (size_t i = 0; i < DT_ARRAY_SIZE(modes); i++)
+		if (!strcmp(modes[i], text))
+			return set_text(options, option, text);
+	return -EINVAL;
 }
 
 static int set_sort(struct dt_options *options, const struct dt_option *option, const char *text)
@@ -143,8 +154,16 @@ const struct dt_option dt_option_table[DT_OPTION_COUNT + 1] = {
 	  "tracebacks shown per domain (10)" },
 	{ 0, "sort", "ORDER", TRACE, set_sort, AT(sort), 0, 0, "live, count, allocated, allocations or peak",
 	  "which come first: live (bytes, the default), count (live blocks), allocated (bytes ever), allocations or peak" },
+	{ 0, "fold", NULL, TRACE, set_true, AT(fold), 0, 0, NULL,
+	  "end tracebacks before the wrappers of allocators (operator new, PyMem_Malloc ...) and sum those that become equal" },
+	{ 0, "stack", "MODE", TRACE, set_stack, AT(stack), 0, 0, "auto, python, native or mixed",
+	  "which frames: auto (Python's, and the native ones from there to the allocator; the default), python, native or mixed" },
 	{ 'l', "limit", "N", TRACE, set_number, AT(frame_limit), 1, 256, NULL,
-	  "frames kept per traceback, up to 256 (64)" },
+	  "native frames and Python frames kept per traceback, up to 256 of each (64)" },
+	{ 0, "raw-names", NULL, TRACE, set_true, AT(raw_names), 0, 0, NULL,
+	  "functions of C++ and Rust by the names that the linker knows" },
+	{ 0, "debuginfod", NULL, TRACE, set_true, AT(debuginfod), 0, 0, NULL,
+	  "ask the servers of DEBUGINFOD_URLS for debug information" },
 	{ 0, "live-blocks", "N", TRACE, set_number, AT(live_blocks_max), 1, 1u << 31, NULL,
 	  "live blocks that there is room for (4194304)" },
 	{ 0, "without", "FEATURE", EVERY, set_feature, AT(without), 0, 0, "a feature; 'domtrace --help' lists them",

@@ -152,5 +152,8 @@ struct dt_session_opts dt_options_session(const struct dt_options *options, cons
 		.without = options->without,
 		.frame_limit = (uint32_t)options->frame_limit,
 		.live_blocks_max = (uint32_t)options->live_blocks_max,
+		.stack = options->stack,
+		.raw_names = options->raw_names,
+		.debuginfod = options->debuginfod,
 	};
 }

@@ -28,6 +28,8 @@ struct dt_options {
 	uint64_t count;
 	uint64_t top, frame_limit, live_blocks_max;
 	enum dt_sort sort;
+	const char *stack;
+	bool fold, raw_names, debuginfod;
 	const char *output;
 	char **argv;                    /* of the command to start, or NULL */
 };

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "export/domain_table.h"
 #include "export/figure.h"
+#include "export/fold.h"
 #include "export/listing.h"
 #include "export/page.h"
 #include "export/text.h"
@@ -28,6 +29,7 @@ struct report {
 	struct dt_listing *listing;
 	size_t top;
 	enum dt_sort sort;
+	bool folded;
 };
 
 static const struct {
@@ -96,7 +98,7 @@ static void print_amount(const struct report *report, const char *prefix, const 
 		print_kib(&report->page, DT_STYLE_STRONG, words, amount->allocated_bytes, "");
 		break;
 	case DT_SORT_PEAK:
-		snprintf(words, sizeof(words), "%speak ", prefix);
+		snprintf(words, sizeof(words), "%speak %s", prefix, report->folded ? "at most " : "");
 		print_kib(&report->page, DT_STYLE_STRONG, words, amount->peak_bytes, "");
 		break;
 	case DT_SORT_LIVE:
@@ -143,6 +145,7 @@ static int write_top(const struct report *report, uint32_t domain)
 	const char *name = report->snapshot->domains[domain].name;
 	DT_FREE char *safe = dt_text_fit(name, strlen(name), DT_DOMAIN_NAME_SIZE, DT_TEXT_CUT_MIDDLE);
 	DT_FREE uint32_t *indexes = NULL;
+	const char *folded = report->folded ? "folded " : "";
 	size_t count, shown;
 	int error = safe ? dt_statistic_order(report->snapshot, domain, report->sort, &indexes, &count) : -ENOMEM;
 
@@ -156,9 +159,11 @@ static int write_top(const struct report *report, uint32_t domain)
 	shown = count < report->top ? count : report->top;
 	dt_page_print(page, DT_STYLE_STRONG, "%s", safe);
 	if (shown < count)
-		dt_page_print(page, DT_STYLE_PLAIN, ": top %zu of %zu tracebacks by %s\n", shown, count, sorts[report->sort].figure);
+		dt_page_print(page, DT_STYLE_PLAIN, ": top %zu of %zu %stracebacks by %s\n", shown, count, folded,
+			      sorts[report->sort].figure);
 	else
-		dt_page_print(page, DT_STYLE_PLAIN, ": %zu traceback%s by %s\n", count, count == 1 ? "" : "s", sorts[report->sort].figure);
+		dt_page_print(page, DT_STYLE_PLAIN, ": %zu %straceback%s by %s\n", count, folded, count == 1 ? "" : "s",
+			      sorts[report->sort].figure);
 	for (size_t i = 0; i < shown && !error; i++) {
 		const struct dt_snapshot_trace *trace = &report->snapshot->traces[indexes[i]];
 		struct amount amount = amount_of(trace);
@@ -287,9 +292,15 @@ static int write_report(const struct report *report)
 	return 0;
 }
 
+static void cleanup_snapshot(struct dt_snapshot **snapshot)
+{
+	dt_snapshot_free(*snapshot);
+}
+
 int dt_report_write(const struct dt_snapshot *snapshot, const struct dt_report_opts *opts, FILE *out)
 {
 	struct dt_report_opts own = { .size = sizeof(own) };
+	DT_CLEANUP(cleanup_snapshot) struct dt_snapshot *folded = NULL;
 	struct report report = { .snapshot = snapshot };
 	int error;
 
@@ -305,7 +316,11 @@ int dt_report_write(const struct dt_snapshot *snapshot, const struct dt_report_o
 	report.page.columns = own.columns ? own.columns : COLUMNS_DEFAULT;
 	if (report.page.columns < COLUMNS_MIN)
 		report.page.columns = COLUMNS_MIN;
-	error = dt_listing_new(&report.listing);
+	report.folded = own.fold;
+	error = own.fold ? dt_fold_new(snapshot, &folded) : 0;
+	if (folded)
+		report.snapshot = folded;
+	error = error ? error : dt_listing_new(&report.listing);
 	if (error)
 		return error;
 	error = write_report(&report);

@@ -33,6 +33,9 @@ __asm__(".text\n"
 	".size track_outermost, . - track_outermost\n");
 int track_outermost(unsigned domain, uintptr_t address, size_t bytes);
 
+EXPORTED double track_pairs(unsigned milliseconds);
+EXPORTED double track_pairs_outermost(unsigned milliseconds);
+
 typedef int (*track_fn)(unsigned domain, uintptr_t address, size_t bytes);
 
 static uint64_t clock_ns(clockid_t clock)

@@ -64,7 +64,7 @@ static __always_inline struct dt_trace *trace_of_event(const struct account *acc
 		trace = trace_find(account, *traceback);
 		if (trace)
 			return trace;
-		if (traceback_send(scratch, account->process)) {
+		if (traceback_send(scratch)) {
 			trace = trace_add(account, *traceback);
 			if (trace)
 				return trace;

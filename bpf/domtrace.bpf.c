@@ -2,12 +2,13 @@
 /*
  * domtrace.bpf.c: the table of contents, and one program per call shape.
  *
- *   state     what programs keep for themselves        native    one native frame
- *   config    what userspace says                      python    one CPython frame, its code objects
- *   maps      the tables                               walk      the traceback of an event
- *   count     counters and losses                      account   the books
- *   read      the target's memory                      inflight  entry and return of a call
- *   arch_*    registers                                hash      numbers for tracebacks
+ *   state     what programs keep for themselves        native       one native frame
+ *   config    what userspace says                      python_code  CPython's code objects
+ *   maps      the tables                               python       one CPython frame
+ *   count     counters and losses                      walk         the traceback of an event
+ *   read      the target's memory                      account      the books
+ *   arch_*    registers                                inflight     entry and return of a call
+ *   hash      numbers for tracebacks
  *
  * The BPF cookie of a probe is the number of its site (sites.def). Programs of alloc_* exist twice: as a pair for
  * kernels where entry and return are attached separately, and as one that gets both (uprobe session, 6.13).
@@ -31,6 +32,7 @@
 #include "hash.bpf.h"
 #include "arch_x86.bpf.h"
 #include "native.bpf.h"
+#include "python_code.bpf.h"
 #include "python.bpf.h"
 #include "walk.bpf.h"
 #include "account.bpf.h"
@@ -239,6 +241,20 @@ int untrack_enter(struct pt_regs *ctx)
 	account_init(&account, DT_SOURCE_TRACEMALLOC, domain);
 	if (!account_remove(&account, address) && account_find_process(&account))
 		count_add(DT_COUNTER_unmatched_frees);
+	return 0;
+}
+
+/* ---- CPython ----------------------------------------------------------------------------------------------------- */
+
+/* The tp_dealloc of PyCode_Type: what is known of the code object is forgotten before its memory is used again. */
+SEC("?uprobe")
+int code_enter(struct pt_regs *ctx)
+{
+	__u32 tgid = current_tgid();
+	const struct dt_process *process = bpf_map_lookup_elem(&processes, &tgid);
+
+	if (process && process->python.number)
+		python_known_remove(process->python.number, PT_REGS_PARM1(ctx));
 	return 0;
 }
 

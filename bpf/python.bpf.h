@@ -1,97 +1,178 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * python: the frames of the CPython code that the current thread runs, and the code objects behind them.
+ * python: the frames of the CPython code that the current thread runs, innermost first.
  *
- * thread:  _PyRuntime names the state of the thread that holds the GIL; it is ours if its thread_id is our thread
- *          pointer (glibc's pthread_self()). Otherwise our own is in the pthread key autoTSSkey.
- * frames:  current_frame, then `previous`. A frame that CPython calls incomplete (still being set up, before its RESUME
- *          instruction) is left out, as _PyFrame_IsIncomplete() makes tracemalloc and traceback leave it out
- *          (CPython 3.11 Include/internal/pycore_frame.h).
- * code:    known by a number made of its address and of what identifies its contents, so that an address that is used
- *          again is another code object.
+ * thread:  up to 3.11 _PyRuntime names the state of the thread that holds the GIL; since 3.12 a thread-local variable names
+ *          that of the thread itself while it holds the GIL. Also without it, the pthread key autoTSSkey names it: since 3.12
+ *          always the one that the thread has used last (CPython 3.12 Python/pystate.c, bind_gilstate_tstate), before
+ *          the first one of the thread. A state is the right one if its thread_id is our thread pointer (pthread_self()).
+ * frames:  frame (up to 3.10), current_frame, then `previous`. A frame that CPython calls incomplete (still being set up,
+ *          before its RESUME instruction) is left out, as _PyFrame_IsIncomplete() makes tracemalloc and traceback leave it
+ *          out (CPython 3.11 Include/internal/pycore_frame.h). Since 3.12 each call of the eval loop begins with a frame that
+ *          only marks it (3.12 Include/internal/pycore_frame.h, FRAME_OWNED_BY_CSTACK; 3.14 also FRAME_OWNED_BY_INTERPRETER).
  */
 
-#define PYTHON_FRAME_OWNED_BY_GENERATOR 1       /* CPython 3.11 enum _frameowner */
+#define PYTHON_OWNED_BY_GENERATOR 1     /* CPython 3.11 enum _frameowner */
+#define PYTHON_OWNED_BY_CSTACK 3        /* 3.12; from here on none of them are frames of Python code */
 #define PYTHON_CODE_UNIT_BYTES 2
-#define PYTHON_CODE_WINDOW_BYTES 112            /* co_firstlineno … _co_firsttraceable, no byte beyond the object */
-#define PYTHON_FRAME_WINDOW_BYTES 72            /* the fixed part of _PyInterpreterFrame */
+#define PYTHON_POINTER_MASK (~7ull)     /* since 3.14 the low bits of a _PyStackRef are marks */
 
-/* Word at a byte offset of a window; the mask shows the verifier that it lies inside. */
-static __always_inline __u64 window_u64(const __u64 *window, __u32 offset)
-{
-	return window[(offset / 8) & (WINDOW_BYTES / 8 - 1)];
-}
+/* ---- the thread -------------------------------------------------------------------------------------------------- */
 
-static __always_inline __u32 window_u32(const __u64 *window, __u32 offset)
-{
-	return window_u64(window, offset) >> (8 * (offset & 4));
-}
-
-static __always_inline __u8 window_u8(const __u64 *window, __u32 offset)
-{
-	return window_u64(window, offset) >> (8 * (offset & 7));
-}
-
-/* struct pthread → the value of a key: 32 in the block inside of it, the others in blocks of 32 that are made when needed
- * (glibc 2.36 nptl/pthread_getspecific.c; struct pthread_key_data {uintptr_t seq; void *data}). */
-static __always_inline __u64 python_thread_specific(const struct dt_process *process, __u64 thread_pointer)
+/*
+ * struct pthread → the value of a key: 32 in the block inside of it, the others in blocks of 32 that are made when needed
+ * (glibc 2.36 nptl/pthread_getspecific.c; struct pthread_key_data {uintptr_t seq; void *data}).
+ */
+static __always_inline __u64 python_thread_specific(const struct dt_interpreter *interpreter, __u64 thread_pointer)
 {
 	struct { __u32 is_initialized, key; } tss; /* Py_tss_t, CPython Include/cpython/pythread.h */
 	__u64 block, value = 0;
 
-	if (!read_bytes(&tss, sizeof(tss), process->python.thread_key) || !tss.is_initialized || tss.key >= 1024)
+	if (!interpreter->tls_first_block || !read_bytes(&tss, sizeof(tss), interpreter->thread_key) ||
+	    !tss.is_initialized || tss.key >= 1024)
 		return 0;
 	if (tss.key < 32)
-		read_u64(thread_pointer + process->python.tls_first_block + 16 * tss.key, &value);
-	else if (read_u64(thread_pointer + process->python.tls_blocks + 8 * (tss.key / 32), &block) && block)
+		read_u64(thread_pointer + interpreter->tls_first_block + 16 * tss.key, &value);
+	else if (read_u64(thread_pointer + interpreter->tls_blocks + 8 * (tss.key / 32), &block) && block)
 		read_u64(block + 16 * (tss.key % 32) + 8, &value);
 	return value;
 }
 
-/* Reads the piece of a PyThreadState that holds cframe and thread_id; true if it is the state of this thread. */
-static __always_inline bool python_read_thread(const struct dt_process *process, struct dt_scratch *scratch,
+/* A thread-local variable of a module: the second word of struct pthread is the vector of the modules' blocks (glibc tcbhead_t.dtv). */
+static __always_inline __u64 python_thread_variable(const struct dt_interpreter *interpreter, __u64 thread_pointer)
+{
+	__u64 vector, block, value = 0;
+
+	if (interpreter->tls_module && interpreter->tls_first_block && read_u64(thread_pointer + 8, &vector) &&
+	    read_u64(vector + 16ull * interpreter->tls_module, &block) && block != ~0ull)
+		read_u64(block + interpreter->thread_variable, &value);
+	return value;
+}
+
+/* Reads a PyThreadState from its frame to its thread_id into the first words; true if it is the state of this thread. */
+static __always_inline bool python_read_thread(const struct dt_interpreter *interpreter, struct python_state *python,
 					       __u64 state, __u64 thread_pointer)
 {
-	const struct dt_python_layout *layout = &process->python.layout;
+	__u32 offset = interpreter->layout.thread_thread_id - interpreter->layout.thread_frame;
+	__u32 bytes = offset + 8;
 
-	return state && read_bytes(scratch->python.window, WINDOW_BYTES, state + layout->thread_cframe) &&
-	       window_u64(scratch->python.window, layout->thread_thread_id - layout->thread_cframe) == thread_pointer;
+	if (!state || bytes > sizeof(python->words) ||
+	    !read_bytes(python->words, bytes, state + interpreter->layout.thread_frame))
+		return false;
+	return python->words[(offset / 8) & (PYTHON_WINDOW_WORDS - 1)] == thread_pointer;
 }
 
-/* The innermost frame of this thread; 0: it runs no Python. */
-static __always_inline __u64 python_innermost_frame(const struct dt_process *process, struct dt_scratch *scratch)
+static __always_inline bool python_find_thread(const struct dt_interpreter *interpreter, struct python_state *python)
 {
-	__u64 thread_pointer = arch_thread_pointer(), state = 0, frame = 0;
+	__u64 thread_pointer = arch_thread_pointer(), state = 0;
 
-	read_u64(process->python.thread_current, &state);
-	if (!python_read_thread(process, scratch, state, thread_pointer)) {
-		state = python_thread_specific(process, thread_pointer);
-		if (!python_read_thread(process, scratch, state, thread_pointer))
-			return 0;
+	if (interpreter->thread_current) {
+		read_u64(interpreter->thread_current + (interpreter->current_is_local ? thread_pointer : 0), &state);
+		if (python_read_thread(interpreter, python, state, thread_pointer))
+			return true;
 	}
-	read_u64(scratch->python.window[0] + process->python.layout.cframe_current_frame, &frame);
-	return frame;
+	state = python_thread_specific(interpreter, thread_pointer);
+	if (python_read_thread(interpreter, python, state, thread_pointer))
+		return true;
+	state = python_thread_variable(interpreter, thread_pointer);
+	return python_read_thread(interpreter, python, state, thread_pointer);
 }
 
-static __always_inline __u32 python_code_window_offset(const struct dt_python_layout *layout, __u32 field)
+/* False: the thread runs no Python. */
+static __always_inline bool python_begin(const struct dt_process *process, struct dt_scratch *scratch)
 {
-	return field - (layout->code_first_line & ~7u);
+	const struct dt_interpreter *interpreter = &process->python;
+	struct python_state *python = &scratch->python;
+
+	python->frame = 0;
+	if (!interpreter->present || !python_find_thread(interpreter, python))
+		return false;
+	python->frame = python->words[0];
+	if (interpreter->layout.cframe_frame != DT_PYTHON_NO_CFRAME &&
+	    !read_u64(python->frame + interpreter->layout.cframe_frame, &python->frame))
+		python->frame = 0;
+	python->windows[0].bytes = python->windows[1].bytes = 0;
+	python->strays = 0;
+	return python->frame;
 }
 
-static __always_inline bool python_read_code(const struct dt_python_layout *layout, struct dt_scratch *scratch, __u64 code)
+/* ---- frames ------------------------------------------------------------------------------------------------------ */
+
+#define PYTHON_PAGE_MASK 4095ull
+#define PYTHON_STACK_SPAN 65536         /* a frame that is no further below the last window is likely on the same stack */
+
+static __always_inline bool python_window_holds(const struct python_window *window, __u64 frame, __u32 bytes)
 {
-	return read_bytes(scratch->python.code, PYTHON_CODE_WINDOW_BYTES, code + (layout->code_first_line & ~7u));
+	__u64 offset = frame - window->start;
+
+	return offset < window->bytes && bytes <= window->bytes - offset;
 }
 
-/* A number for the code object in the window. */
-static __always_inline __u64 python_code_number(const struct dt_python_layout *layout, const __u64 *window, __u64 code)
+/*
+ * Since 3.11 frames lie on a stack of their own, callers at lower addresses: one read of a KiB, which costs little more than
+ * one of a frame, serves several. It does not reach below the page where the frame begins: that one is mapped. Frames of
+ * generators and those that mark a call of the eval loop are elsewhere, and leave the window alone.
+ */
+static __always_inline bool python_read_frame(const struct dt_python_layout *layout, struct python_state *python, __u64 frame)
 {
-	__u64 hash = hash_mix(config.hash_seed, code);
+	__u64 end = frame + layout->frame_bytes, start = end - PYTHON_WINDOW_WORDS * 8, bytes;
+	struct python_window *window;
+	__u32 first = 0;
 
-	hash = hash_mix(hash, window_u32(window, python_code_window_offset(layout, layout->code_first_line)));
-	hash = hash_mix(hash, window_u64(window, python_code_window_offset(layout, layout->code_filename)));
-	hash = hash_mix(hash, window_u64(window, python_code_window_offset(layout, layout->code_name)));
-	return hash_mix(hash, window_u64(window, python_code_window_offset(layout, layout->code_lines)));
+	if (layout->frames_are_neighbours &&
+	    (python->windows[0].start - frame < PYTHON_STACK_SPAN || !python->windows[0].bytes || python->strays)) {
+		window = &python->windows[0];
+		python->strays = 0;
+		if (start < (frame & ~PYTHON_PAGE_MASK))
+			start = frame & ~PYTHON_PAGE_MASK;
+	} else {
+		window = &python->windows[1];
+		first = PYTHON_WINDOW_WORDS;
+		python->strays = 1;
+		start = frame;
+	}
+	bytes = end - start;
+	if (bytes > PYTHON_WINDOW_WORDS * 8)
+		bytes = PYTHON_WINDOW_WORDS * 8;
+	window->start = start;
+	window->bytes = bytes;
+	if (read_bytes(&python->words[first], bytes, start))
+		return true;
+	window->bytes = 0;
+	return false;
+}
+
+/* The number of the word where a frame begins, of those in the windows; −1: it cannot be read. */
+static __always_inline int python_find_frame(const struct dt_python_layout *layout, struct python_state *python, __u64 frame)
+{
+	__u32 bytes = layout->frame_bytes;
+
+	if (frame & 7)
+		return -1;
+	if (!python_window_holds(&python->windows[0], frame, bytes) && !python_window_holds(&python->windows[1], frame, bytes) &&
+	    !python_read_frame(layout, python, frame))
+		return -1;
+	if (python_window_holds(&python->windows[0], frame, bytes)) {
+		python->strays = 0;
+		return (frame - python->windows[0].start) / 8;
+	}
+	return PYTHON_WINDOW_WORDS + (frame - python->windows[1].start) / 8;
+}
+
+static __always_inline __u64 python_word(const struct python_state *python, __u32 first, __u32 offset)
+{
+	return python->words[(first + offset / 8) & (2 * PYTHON_WINDOW_WORDS - 1)] >> (8 * (offset & 7));
+}
+
+/* The place in the bytecode, in bytes; negative where none of it was executed yet. */
+static __always_inline __s64 python_instruction(const struct dt_python_layout *layout, const struct python_state *python,
+						__u32 first, __u64 code)
+{
+	__u64 word = python_word(python, first, layout->frame_instruction);
+
+	if (layout->instruction_unit)
+		return (__s64)(__s32)word * layout->instruction_unit;
+	return word - (code + layout->code_bytecode);
 }
 
 enum python_step {
@@ -105,127 +186,30 @@ enum python_step {
 static __always_inline enum python_step python_step(const struct dt_process *process, struct dt_scratch *scratch)
 {
 	const struct dt_python_layout *layout = &process->python.layout;
-	__u64 code, bytecode, instruction;
+	struct python_state *python = &scratch->python;
+	__u64 code, frame = python->frame;
 	enum python_step step;
-	int index;
+	__s64 instruction;
+	__u8 owner = 0;
+	int first;
 
-	if (!scratch->python.frame)
+	if (!frame)
 		return PYTHON_END;
-	if (!read_bytes(scratch->python.window, PYTHON_FRAME_WINDOW_BYTES, scratch->python.frame))
+	first = python_find_frame(layout, python, frame);
+	if (first < 0)
 		return PYTHON_FAILED;
-	code = window_u64(scratch->python.window, layout->frame_code);
-	instruction = window_u64(scratch->python.window, layout->frame_instruction);
-	if (!python_read_code(layout, scratch, code))
+	if (layout->frame_owner)
+		owner = python_word(python, first, layout->frame_owner);
+	step = (__u8)python_word(python, first, layout->frame_entry) >= layout->entry_least ? PYTHON_ENTRY : PYTHON_MORE;
+	python->frame = python_word(python, first, layout->frame_previous);
+	if (owner >= PYTHON_OWNED_BY_CSTACK)
+		return step;
+	code = python_word(python, first, layout->frame_code) & PYTHON_POINTER_MASK;
+	instruction = python_instruction(layout, python, first, code);
+	if (!python_code_find(process, scratch, code))
 		return PYTHON_FAILED;
-	scratch->python.frame = window_u64(scratch->python.window, layout->frame_previous);
-	step = window_u8(scratch->python.window, layout->frame_owner - 1) ? PYTHON_ENTRY : PYTHON_MORE;
-	bytecode = code + layout->code_bytecode;
-	if (window_u8(scratch->python.window, layout->frame_owner) != PYTHON_FRAME_OWNED_BY_GENERATOR &&
-	    (__s64)(instruction - bytecode) < PYTHON_CODE_UNIT_BYTES *
-	    (__s64)(__s32)window_u32(scratch->python.code, python_code_window_offset(layout, layout->code_first_traceable)))
+	if (owner != PYTHON_OWNED_BY_GENERATOR && instruction < PYTHON_CODE_UNIT_BYTES * (__s64)python->first_traceable)
 		return step;            /* incomplete */
-	index = frame_push(scratch, DT_FRAME_PYTHON, python_code_number(layout, scratch->python.code, code), instruction - bytecode);
-	if (index >= 0)
-		scratch->code_addresses[index & (DT_TRACEBACK_FRAMES_MAX - 1)] = code;
+	frame_push(scratch, DT_FRAME_PYTHON, python->number, instruction < 0 ? ~0u : (__u32)instruction);
 	return step;
-}
-
-/* False: the thread runs no Python. */
-static __always_inline bool python_begin(const struct dt_process *process, struct dt_scratch *scratch)
-{
-	scratch->python.frame = process->python.present ? python_innermost_frame(process, scratch) : 0;
-	return scratch->python.frame;
-}
-
-/* ---- new code objects -------------------------------------------------------------------------------------------- */
-
-/*
- * Copies a compact str. PyASCIIObject.state: interned 2 bits, kind 3, compact 1, ascii 1 (CPython 3.11
- * Include/cpython/unicodeobject.h); characters follow the header, whose size depends on `ascii`.
- */
-static __always_inline bool python_send_string(const struct dt_python_layout *layout, __u64 string,
-					       struct dt_code_string *to, __u8 *bytes, __u32 room)
-{
-	__u64 length, size;
-	__u32 state;
-
-	if (!read_u64(string + layout->string_length, &length) ||
-	    !read_bytes(&state, sizeof(state), string + layout->string_state) || !(state >> 5 & 1))
-		return false;
-	to->kind = state >> 2 & 7;
-	to->length = length;
-	size = length * to->kind;
-	if (length > room || size > room)
-		size = room;
-	return read_bytes(bytes, size, string + (state >> 6 & 1 ? layout->string_ascii_data : layout->string_data));
-}
-
-static __always_inline bool python_send_lines(const struct dt_python_layout *layout, __u64 lines, struct dt_code_event *to)
-{
-	__u64 size;
-
-	if (!read_u64(lines + layout->bytes_size, &size))
-		return false;
-	to->lines_address = lines + layout->bytes_data;
-	to->lines_size = size;
-	if (size > DT_CODE_LINES_BYTES)
-		size = DT_CODE_LINES_BYTES;
-	return read_bytes(to->lines, size, to->lines_address);
-}
-
-struct python_send {
-	const struct dt_process *process;
-	struct dt_scratch *scratch;
-};
-
-/* Sends the code object of one frame, unless it was sent before. */
-static long python_send_step(__u32 index, void *context)
-{
-	struct python_send *send = context;
-	struct dt_scratch *scratch = send->scratch;
-	const struct dt_python_layout *layout = &send->process->python.layout;
-	struct dt_code_key key = { .tgid = scratch->traceback.event.tgid };
-	struct dt_code_event *event;
-	__u64 code, number;
-	__u8 sent = 1;
-
-	if (index >= DT_TRACEBACK_FRAMES_MAX)
-		return 1;
-	if (scratch->traceback.frames[index].kind != DT_FRAME_PYTHON)
-		return 0;
-	code = scratch->code_addresses[index];
-	number = scratch->traceback.frames[index].where;
-	key.code = number;
-	if (bpf_map_lookup_elem(&codes, &key))
-		return 0;
-	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
-	if (!event) {
-		count_add(DT_COUNTER_code_lost);
-		return 0;
-	}
-	event->event.type = DT_EVENT_CODE;
-	event->event.tgid = key.tgid;
-	event->code = number;
-	event->lines_size = 0;
-	event->lines_address = 0;
-	event->file_string = event->name_string = (struct dt_code_string){ 0 };
-	event->reserved = 0;
-	event->unreadable = 1;
-	if (python_read_code(layout, scratch, code)) {
-		const __u64 *window = scratch->python.code;
-
-		event->first_line = window_u32(window, python_code_window_offset(layout, layout->code_first_line));
-		event->unreadable =
-			!python_send_string(layout, window_u64(window, python_code_window_offset(layout, layout->code_filename)),
-					    &event->file_string, event->file, DT_CODE_FILE_BYTES) ||
-			!python_send_string(layout, window_u64(window, python_code_window_offset(layout, layout->code_name)),
-					    &event->name_string, event->name, DT_CODE_NAME_BYTES) ||
-			!python_send_lines(layout, window_u64(window, python_code_window_offset(layout, layout->code_lines)), event);
-	}
-	if (event->unreadable)
-		count_add(DT_COUNTER_code_unreadable);
-	else
-		bpf_map_update_elem(&codes, &key, &sent, BPF_ANY);
-	bpf_ringbuf_submit(event, 0);
-	return 0;
 }

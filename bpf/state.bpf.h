@@ -30,13 +30,26 @@ struct native_state {
 	__u32 reserved;
 };
 
-#define WINDOW_BYTES 128
 #define STACK_WINDOW_WORDS 256          /* a power of two, so that a mask bounds an index */
+
+/* Two windows of the target's memory, in which frames of CPython are looked for. */
+#define PYTHON_WINDOW_WORDS 128         /* a power of two, so that a mask bounds an index */
+
+struct python_window {
+	__u64 start, bytes;
+};
 
 struct python_state {
 	__u64 frame;                    /* the next frame; 0: none is left */
-	__u64 window[WINDOW_BYTES / 8]; /* a piece of a CPython frame or thread */
-	__u64 code[WINDOW_BYTES / 8];   /* a piece of a CPython code object */
+	struct python_window windows[2]; /* on the stack of frames; elsewhere */
+	__u64 words[2 * PYTHON_WINDOW_WORDS];
+	__u32 strays;                   /* frames in a row that were elsewhere */
+	__s32 first_traceable;          /* of the code object below, */
+	__u64 number;                   /* and its number */
+	union {
+		struct dt_code_event event; /* a code object that is being read */
+		__u64 event_words[sizeof(struct dt_code_event) / 8];
+	};
 };
 
 struct dt_scratch {
@@ -48,6 +61,24 @@ struct dt_scratch {
 	struct native_state native;
 	struct python_state python;
 	__u64 stack[STACK_WINDOW_WORDS]; /* a piece of the native stack */
-	__u64 code_addresses[DT_TRACEBACK_FRAMES_MAX];
 	struct dt_traceback_event traceback;
+};
+
+/*
+ * A code object that is in use, at its address. What is kept of it holds until it is freed, which is seen; nothing is kept of
+ * processes where it is not. `check` is the XOR of the rest: rows are written without a lock.
+ */
+struct python_known {
+	__u64 code;
+	__u64 number;
+	__u32 interpreter;              /* dt_interpreter.number */
+	__s32 first_traceable;
+	__u64 check;
+};
+
+#define PYTHON_KNOWN_SETS 16384         /* a power of two */
+#define PYTHON_KNOWN_WAYS 2
+
+struct python_known_set {
+	struct python_known ways[PYTHON_KNOWN_WAYS];
 };

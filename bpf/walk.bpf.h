@@ -150,17 +150,14 @@ static __always_inline void traceback_walk(struct dt_scratch *scratch, const str
 	traceback_number(traceback);
 }
 
-/* Sends the traceback in the scratch, the code objects that it names first. False: the ring buffer is full. */
-static __always_inline bool traceback_send(struct dt_scratch *scratch, const struct dt_process *process)
+/* Sends the traceback in the scratch; its code objects went before. False: the ring buffer is full. */
+static __always_inline bool traceback_send(struct dt_scratch *scratch)
 {
-	struct python_send send = { .process = process, .scratch = scratch };
 	struct dt_traceback_event *traceback = &scratch->traceback;
 	__u32 count = traceback->frame_count;
 
 	if (count > DT_TRACEBACK_FRAMES_MAX)
 		count = DT_TRACEBACK_FRAMES_MAX;
-	if (scratch->kept[DT_FRAME_PYTHON])
-		bpf_loop(count, python_send_step, &send, 0);
 	return bpf_ringbuf_output(&events, traceback, offsetof(struct dt_traceback_event, frames) +
 				  count * sizeof(struct dt_frame), 0) == 0;
 }

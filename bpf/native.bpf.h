@@ -272,12 +272,17 @@ static __always_inline enum dt_truncation native_follow_rule(struct dt_scratch *
 }
 
 
+/* An address in the code that the frame is in: a return address may lie behind its function's end, the call does not. */
+static __always_inline __u64 native_address(const struct native_state *native)
+{
+	return native->interrupted ? native->pc : native->pc - 1;
+}
+
 /* Goes on to the caller of the current frame. Or sets is_outermost: there is none. */
 static __always_inline enum dt_truncation native_step(const struct dt_process *process, struct dt_scratch *scratch)
 {
 	struct native_state *native = &scratch->native;
-	/* A return address may lie behind the last instruction of its function; the call does not. */
-	__u64 address = native->interrupted ? native->pc : native->pc - 1;
+	__u64 address = native_address(native);
 	const struct dt_unwind_rule *rule;
 
 	if (address - native->start >= native->bytes) {
@@ -315,6 +320,7 @@ static __always_inline void native_begin(struct dt_scratch *scratch, __u64 retur
 	native->frame_pointer_unknown = 0;
 	native->interrupted = 0;
 	native->is_outermost = 0;
+	native->index = -1;
 	native->bytes = 0;
 	native->window_bytes = 0;
 	native->window = 0;

@@ -42,6 +42,7 @@ enum walk_phase {
 	WALK_NATIVE,                    /* to the caller of the native frame */
 	WALK_PYTHON,                    /* the Python frames of one call of the eval loop; all, unless they are mixed */
 	WALK_REST,                      /* the native walk has ended: what is left of the Python frames */
+	WALK_DONE,
 };
 
 static __always_inline bool range_holds(const struct dt_address_range *range, __u64 address)
@@ -52,7 +53,7 @@ static __always_inline bool range_holds(const struct dt_address_range *range, __
 /* Is the native frame a call of the eval loop? */
 static __always_inline bool walk_is_eval(const struct dt_process *process, const struct dt_scratch *scratch)
 {
-	__u64 address = scratch->native.pc - 1;
+	__u64 address = native_address(&scratch->native);
 
 	return range_holds(&process->python.eval[0], address) || range_holds(&process->python.eval[1], address);
 }
@@ -66,43 +67,38 @@ static __always_inline void walk_arrive(const struct dt_process *process, struct
 		scratch->native.index = frame_push(scratch, DT_FRAME_NATIVE, scratch->native.pc, scratch->native.interrupted);
 }
 
-/* Returns 1 when the walk has ended. */
-static __always_inline long walk_native(const struct dt_process *process, struct dt_scratch *scratch)
+static __always_inline void walk_native(const struct dt_process *process, struct dt_scratch *scratch)
 {
 	enum dt_truncation truncation = native_step(process, scratch);
 
 	if (!truncation && !scratch->native.is_outermost) {
 		walk_arrive(process, scratch);
-		return 0;
+		return;
 	}
 	scratch->traceback.truncation = truncation;
-	if (!scratch->python.frame)
-		return 1;
-	scratch->phase = WALK_REST;
+	scratch->phase = scratch->python.frame ? WALK_REST : WALK_DONE;
 	scratch->unplaced_from = scratch->traceback.total_frames;
-	return 0;
 }
 
-static __always_inline long walk_python(const struct dt_process *process, struct dt_scratch *scratch)
+static __always_inline void walk_python(const struct dt_process *process, struct dt_scratch *scratch)
 {
 	enum python_step step = python_step(process, scratch);
+	bool mixed = scratch->phase == WALK_PYTHON && config.stack == DT_STACK_MIXED;
 
-	if (step == PYTHON_ENTRY && scratch->phase == WALK_PYTHON && config.stack == DT_STACK_MIXED)
-		scratch->phase = WALK_NATIVE;
-	if (step == PYTHON_FAILED) {
+	if (step == PYTHON_MORE)
+		return;
+	if (step == PYTHON_ENTRY) {
+		if (mixed)
+			scratch->phase = WALK_NATIVE;
+		return;
+	}
+	scratch->phase = WALK_DONE;
+	if (step == PYTHON_FAILED)
 		scratch->traceback.truncation = DT_TRUNCATION_python_unreadable;
-		return 1;
-	}
-	if (step != PYTHON_END)
-		return 0;
-	if (scratch->traceback.total_frames > scratch->unplaced_from && !scratch->traceback.truncation)
-		scratch->traceback.truncation = DT_TRUNCATION_python_unplaced;
-	scratch->unplaced_from = ~0u;
-	if (scratch->phase == WALK_PYTHON && config.stack == DT_STACK_MIXED) {
+	else if (mixed)
 		scratch->phase = WALK_NATIVE; /* this group has no frame, none of the others will have */
-		return 0;
-	}
-	return 1;
+	else if (scratch->traceback.total_frames > scratch->unplaced_from && !scratch->traceback.truncation)
+		scratch->traceback.truncation = DT_TRUNCATION_python_unplaced;
 }
 
 struct walk {
@@ -115,8 +111,11 @@ static long walk_step(__u32 index, void *context)
 	const struct walk *walk = context;
 
 	(void)index;
-	return walk->scratch->phase == WALK_NATIVE ? walk_native(walk->process, walk->scratch) :
-						     walk_python(walk->process, walk->scratch);
+	if (walk->scratch->phase == WALK_NATIVE)
+		walk_native(walk->process, walk->scratch);
+	else
+		walk_python(walk->process, walk->scratch);
+	return walk->scratch->phase == WALK_DONE;
 }
 
 /* Walks the stack of an event in a call that returns to `return_address`. */
@@ -143,7 +142,8 @@ static __always_inline void traceback_walk(struct dt_scratch *scratch, const str
 	scratch->phase = scratch->python.frame && config.stack == DT_STACK_PYTHON ? WALK_PYTHON : WALK_NATIVE;
 	if (scratch->phase == WALK_NATIVE)
 		walk_arrive(process, scratch);
-	if (bpf_loop(DT_FRAMES_WALKED_MAX, walk_step, &walk, 0) >= DT_FRAMES_WALKED_MAX)
+	bpf_loop(DT_FRAMES_WALKED_MAX, walk_step, &walk, 0);
+	if (scratch->phase != WALK_DONE)
 		traceback->truncation = DT_TRUNCATION_too_deep;
 	if (traceback->truncation)
 		count_add(DT_COUNTER_TRUNCATED + traceback->truncation);

@@ -65,7 +65,9 @@ struct host_map {
 	struct host_row *rows;
 };
 
-static struct host_map host_maps[8];
+#define HOST_MAPS_MAX 32
+
+static struct host_map host_maps[HOST_MAPS_MAX];
 
 static inline struct host_map *host_map(const struct host_definition *definition)
 {
@@ -74,7 +76,7 @@ static inline struct host_map *host_map(const struct host_definition *definition
 	for (; map->map; map++)
 		if (map->map == definition->map)
 			return map;
-	assert_true(map < host_maps + 7);
+	assert_true(map < host_maps + HOST_MAPS_MAX - 1);
 	*map = (struct host_map){ definition->map, definition->rows, (definition->key_bytes + 7) / 8 * 8, NULL };
 	return map;
 }
@@ -96,6 +98,12 @@ static inline void *host_row_put(struct host_map *map, const struct host_definit
 	return row->data + map->value_offset;
 }
 
+/* Maps that have all their rows from the beginning. */
+static inline bool is_array(size_t type)
+{
+	return type == BPF_MAP_TYPE_PERCPU_ARRAY || type == BPF_MAP_TYPE_ARRAY || type == BPF_MAP_TYPE_ARRAY_OF_MAPS;
+}
+
 static void *host_lookup(const struct host_definition *definition, const void *key)
 {
 	struct host_map *map = host_map(definition);
@@ -106,7 +114,7 @@ static void *host_lookup(const struct host_definition *definition, const void *k
 	HASH_FIND(hh, map->rows, key, definition->key_bytes, row);
 	if (row)
 		return row->data + map->value_offset;
-	if (definition->type == BPF_MAP_TYPE_PERCPU_ARRAY && *(const __u32 *)key < definition->rows)
+	if (is_array(definition->type) && *(const __u32 *)key < definition->rows)
 		return host_row_put(map, definition, key, NULL);
 	return NULL;
 }
@@ -313,6 +321,13 @@ static __u64 bpf_get_func_ip(struct pt_regs *ctx)
 	return host_function;
 }
 
+static __u64 host_time_ns;
+
+static __u64 bpf_ktime_get_ns(void)
+{
+	return host_time_ns;
+}
+
 static long bpf_send_signal_thread(__u32 signal)
 {
 	host_signal = signal;
@@ -450,16 +465,21 @@ static inline int host_teardown(void **state)
 	return 0;
 }
 
-/* One traced process, whose threads are all of host_threads; everything else as after load. */
+/* One traced process, whose threads are all of host_threads and whose code has no unwind tables; all else as after load. */
 static inline int host_setup(void **state)
 {
 	__u32 tgid = HOST_TGID;
-	struct dt_process process = { .generation = 1 };
+	struct dt_process process = { .generation = 1, .mapping_count = 1, .mappings_version = 1 };
 
 	(void)state;
 	*host_config() = (struct dt_config){ .hash_seed = 0x0123456789abcdef, .frame_limit = DT_FRAME_LIMIT_DEFAULT };
 	epoch = 0;
 	spare_rows = 0;
+	memset(process_states, 0, sizeof(process_states));
+	memset(mappings, 0, sizeof(mappings));
+	memset(unwind_rules, 0, sizeof(unwind_rules));
+	mappings[0].end = 1ull << 47;
+	host_time_ns = 1000000000;
 	host_trap = (struct host_trap){ 0 };
 	host_ring_is_full = host_has_sessions = false;
 	host_frame_pointer = host_range_count = 0;

@@ -9,6 +9,7 @@
 #define SEC(name)
 #define __uint(name, value) int (*name)[value]
 #define __type(name, value) __typeof__(value) *name
+#define __array(name, value) __typeof__(value) *name[1]
 #undef __always_inline
 #define __always_inline inline __attribute__((always_inline))
 #define preserve_access_index
@@ -19,9 +20,22 @@ struct host_definition {
 	size_t type, rows, key_bytes, value_bytes;
 };
 
+/* An inner map, which programs know as a pointer without a type: a chunk of unwind tables. */
+struct host_inner_map {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct dt_unwind_chunk);
+};
+
+#define HOST_TYPED(map) \
+	((__typeof__(__builtin_choose_expr(__builtin_types_compatible_p(__typeof__(map), void *), \
+					   (struct host_inner_map *)0, (map))))(map))
+
 #define HOST_MAP(map) \
-	(&(struct host_definition){ (map), sizeof(*(map)->type) / sizeof(int), sizeof(*(map)->max_entries) / sizeof(int), \
-				    sizeof(*(map)->key), sizeof(*(map)->value) })
+	(&(struct host_definition){ (map), sizeof(*HOST_TYPED(map)->type) / sizeof(int), \
+				    sizeof(*HOST_TYPED(map)->max_entries) / sizeof(int), \
+				    sizeof(*HOST_TYPED(map)->key), sizeof(*HOST_TYPED(map)->value) })
 
 static void *host_lookup(const struct host_definition *map, const void *key);
 static long host_update(const struct host_definition *map, const void *key, const void *value, __u64 flags);
@@ -47,5 +61,6 @@ static struct task_struct *bpf_get_current_task_btf(void);
 static __u64 bpf_get_attach_cookie(struct pt_regs *ctx);
 static __u64 bpf_get_func_ip(struct pt_regs *ctx);
 static long bpf_send_signal_thread(__u32 signal);
+static __u64 bpf_ktime_get_ns(void);
 
 #endif

@@ -606,6 +606,114 @@ static void test_damaged_files_do_no_harm(void **state)
 	assert_in_range(opened, 600, 5999);
 }
 
+/* ---- files that change under us ------------------------------------------------------------------------------ */
+
+/* What was read of a file before it lost its end. */
+enum stage { OPENED, SYMBOLS_READ, ALL_READ, TRIMMED, STAGES };
+
+static int hold_name(void *context, const struct dt_elf_symbol *symbol)
+{
+	*(const char **)context = symbol->name;
+	return 0;
+}
+
+/* A copy of libelf that is open, and whose end is cut off at a stage; nothing but an error may come of it. */
+static void truncate_at(const char *bytes, size_t size, size_t left, enum stage stage)
+{
+	DT_CLEANUP(close_elf) struct dt_elf *elf = NULL;
+	DT_FD int fd = memfd_create("elf", MFD_CLOEXEC);
+	const char *name = NULL, *build_id;
+	DT_FREE char *before = NULL;
+	struct dt_elf_symbol symbol;
+	uint64_t vaddr, start, end;
+	const uint8_t *text;
+	uint8_t few[8];
+	size_t have;
+
+	assert_int_equal(dt_file_write_all(fd, bytes, size), 0);
+	assert_int_equal(dt_elf_open(fcntl(fd, F_DUPFD_CLOEXEC, 0), &elf), 0);
+	build_id = dt_elf_build_id(elf);
+	if (stage >= SYMBOLS_READ)
+		assert_int_equal(dt_elf_each_symbol(elf, hold_name, &name), 0);
+	before = strdup(name ? name : "");
+	if (stage >= ALL_READ)
+		touch_all(elf);
+	if (stage == TRIMMED)
+		dt_elf_trim(elf);
+	assert_int_equal(ftruncate(fd, (off_t)left), 0);
+	touch_all(elf);
+	dt_elf_trim(elf);
+	if (left == 0) {
+		assert_int_equal(dt_elf_find_symbol(elf, "elf_begin", &symbol), -EBADMSG);
+		assert_true(dt_elf_text_range(elf, 0, &start, &end) && start < end);
+		assert_int_equal(dt_elf_read(elf, start, few, sizeof(few)), -EBADMSG);
+		assert_int_equal(dt_elf_bytes(elf, start, 8, &text, &have), -EBADMSG);
+		assert_true(dt_elf_text(elf, 0, &vaddr, &text, &have));
+		assert_int_equal(have, 0);
+		assert_int_equal(dt_elf_section(elf, ".eh_frame", &text, &have, &vaddr), -ENOENT);
+	}
+	assert_int_equal(strlen(build_id), 40);
+	if (name)
+		assert_string_equal(name, before);
+	/* What comes back is read again. */
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+	assert_int_equal(dt_file_write_all(fd, bytes, size), 0);
+	assert_int_equal(dt_elf_find_symbol(elf, "elf_begin", &symbol), 0);
+}
+
+static void test_files_that_become_shorter(void **state)
+{
+	static const size_t parts[] = { 0, 1, 64, 4095, 4096, 8192 };
+	DT_FREE char *bytes = NULL;
+	size_t size;
+
+	(void)state;
+	assert_int_equal(dt_file_read(find_loaded("libelf").path, &bytes, &size), 0);
+	for (enum stage stage = OPENED; stage < STAGES; stage++) {
+		for (size_t i = 0; i < DT_ARRAY_SIZE(parts); i++)
+			truncate_at(bytes, size, parts[i], stage);
+		for (size_t left = 0; left < size; left += size / 16)
+			truncate_at(bytes, size, left, stage);
+	}
+}
+
+/* Segments that hold the whole file again and again, and sections larger than any memory. */
+static void test_forged_sizes_are_refused(void **state)
+{
+	const ElfW(Ehdr) *header;
+	DT_FREE char *bytes = NULL;
+	struct dt_elf *elf = NULL;
+	ElfW(Phdr) *segments;
+	const uint8_t *found;
+	ElfW(Shdr) *sections;
+	uint64_t vaddr;
+	size_t size;
+	int fd;
+
+	(void)state;
+	assert_int_equal(dt_file_read(find_loaded("libelf").path, &bytes, &size), 0);
+	header = (void *)bytes;
+	segments = (void *)(bytes + header->e_phoff);
+	sections = (void *)(bytes + header->e_shoff);
+	fd = memfd_create("elf", MFD_CLOEXEC);
+	for (size_t i = 0; i < header->e_shnum; i++)
+		if (sections[i].sh_type == SHT_PROGBITS && sections[i].sh_flags & SHF_EXECINSTR)
+			sections[i] = (ElfW(Shdr)){ .sh_type = SHT_PROGBITS, .sh_name = sections[i].sh_name, .sh_size = 1ull << 40 };
+	assert_int_equal(dt_file_write_all(fd, bytes, size), 0);
+	assert_int_equal(ftruncate(fd, 2ll << 40), 0);
+	assert_int_equal(dt_elf_open(fd, &elf), 0);
+	assert_int_equal(dt_elf_section(elf, ".text", &found, &size, &vaddr), -EFBIG);
+	dt_elf_close(elf);
+	free(DT_TAKE(bytes));
+	assert_int_equal(dt_file_read("/usr/bin/python3", &bytes, &size), 0);
+	header = (void *)bytes;
+	segments = (void *)(bytes + header->e_phoff);
+	for (size_t i = 0; i < header->e_phnum; i++)
+		segments[i] = (ElfW(Phdr)){ .p_type = PT_LOAD, .p_flags = PF_X, .p_filesz = size };
+	assert_int_equal(open_bytes(bytes, size, &elf), -EBADMSG);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -622,6 +730,8 @@ int main(void)
 		cmocka_unit_test(test_no_beginning_of_a_file_is_taken_for_a_file),
 		cmocka_unit_test(test_names_must_end),
 		cmocka_unit_test(test_damaged_files_do_no_harm),
+		cmocka_unit_test(test_files_that_become_shorter),
+		cmocka_unit_test(test_forged_sizes_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

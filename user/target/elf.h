@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* elf: one ELF file, read with libelf: build id, segments, symbols. 64-bit x86-64 only; hostile files give errors. */
+/* elf: one ELF file: build id, segments, symbols. 64-bit x86-64 only; hostile files give errors. */
 #ifndef DT_TARGET_ELF_H
 #define DT_TARGET_ELF_H
 
@@ -38,8 +38,10 @@ int dt_elf_read(const struct dt_elf *elf, uint64_t vaddr, void *to, size_t size)
  * What these three give is read when it is first asked for, and stays until dt_elf_trim().
  */
 int dt_elf_bytes(const struct dt_elf *elf, uint64_t vaddr, size_t size, const uint8_t **ret_bytes, size_t *ret_size);
-/* The executable PT_LOAD segments, by index from 0; false after the last. */
+/* The executable PT_LOAD segments, by index from 0; false after the last. One that cannot be read is empty. */
 bool dt_elf_text(const struct dt_elf *elf, size_t index, uint64_t *ret_vaddr, const uint8_t **ret_bytes, size_t *ret_size);
+/* The same without reading them: their addresses. */
+bool dt_elf_text_range(const struct dt_elf *elf, size_t index, uint64_t *ret_start, uint64_t *ret_end);
 /* A section that is in the file, by name; decompressed. *ret_vaddr is 0 for one that is not mapped. -ENOENT, -EBADMSG, -ENOMEM. */
 int dt_elf_section(struct dt_elf *elf, const char *name, const uint8_t **ret_bytes, size_t *ret_size, uint64_t *ret_vaddr);
 /* Lets go of the bytes of segments and sections, and of the symbol tables; names stay, and all can be asked for again. */

@@ -166,16 +166,20 @@ int dt_session_add_process(struct dt_session *session, pid_t pid)
 		close(pidfd);
 		return -ENOMEM;
 	}
-	error = begin_process(session, traced);
+	error = remember_process(session, traced);
+	if (error) {
+		dt_traced_free(traced);
+		return error;
+	}
+	error = begin_process(session, traced); /* known by then: programs send what they see before this is done */
 	if (error == -ESRCH)
 		dt_log_error(&session->log, error, "process %d ended while domtrace attached to it", (int)pid);
 	else if (error == -EACCES || error == -EPERM)
 		dt_log_error(&session->log, error, "process %d cannot be traced: %s; run domtrace with sudo", (int)pid, strerror(-error));
 	if (!error)
 		error = watch_process(session, traced);
-	if (!error)
-		error = remember_process(session, traced);
 	if (error) {
+		session->process_count--;
 		bpf_map_delete_elem(bpf_map__fd(session->bpf->maps.processes), &(uint32_t){ (uint32_t)pid });
 		dt_traced_free(traced);
 		return error;

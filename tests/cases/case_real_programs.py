@@ -14,6 +14,7 @@ LOAD_SECONDS = scaled(60, 20)
 SHARE = 0.999
 EVENTS_MIN = scaled(2000, 50)           # fewer, and nothing was under load
 OUTERMOST_CODE_BYTES = 64               # _start is 34 bytes long (glibc 2.36 sysdeps/x86_64/start.S, with CET's endbr64 38)
+CALL_BYTES = range(2, 8)                # of a call instruction (Intel SDM 2A, "CALL"; the longest has a prefix and a displacement)
 
 
 def reasons():
@@ -35,15 +36,15 @@ def maps(pid):
 
 
 def ends_of_threads(pid):
-    """{(path, file offset)} of the calls that the outermost frames of all threads are in, as elfutils walks them."""
+    """{(path, file offset)} behind the calls that the outermost frames of all threads are in, as elfutils walks them."""
     text = subprocess.run(
         [program("eu-stack", "elfutils"), "-p", str(pid)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, timeout=seconds(60), check=False)
     expect(text.returncode == 0, f"eu-stack on {pid}: {text.stderr.decode()}")
     mapped, ends = maps(pid), set()
     for stack in re.split(r"^TID \d+:$", text.stdout.decode(), flags=re.MULTILINE)[1:]:
-        address = int(re.findall(r"^#\d+ +0x([0-9a-f]+)", stack, re.MULTILINE)[-1], 16) - 1
-        ends |= {(path, address - start + offset) for start, end, offset, path in mapped if start <= address < end}
+        address = int(re.findall(r"^#\d+ +0x([0-9a-f]+)", stack, re.MULTILINE)[-1], 16)
+        ends |= {(path, address - start + offset) for start, end, offset, path in mapped if start < address <= end}
     expect(ends, f"eu-stack tells no frames of {pid}: {text.stdout.decode()}")
     return ends
 
@@ -95,8 +96,12 @@ class Share:
             self.wrong.append(f"{len(frames)} of {traceback['total_frames']} frames: {frames_text(frames)}")
         elif first["kind"] != "native":
             self.wrong.append(f"does not begin with a native frame: {frames_text(frames)}")
-        elif (first["module"], first["address"]) not in self.ends and not self.is_entry(first):
+        elif not self.is_end(first) and not self.is_entry(first):
             self.wrong.append(f"begins at {first['module']}+{first['address']:#x}: {frames_text(frames)}")
+
+    def is_end(self, frame):
+        """`address` is that of the call instruction, elfutils' that behind it."""
+        return any((frame["module"], frame["address"] + length) in self.ends for length in CALL_BYTES)
 
     def is_entry(self, frame):
         path, offset = self.entry

@@ -110,4 +110,107 @@ static inline struct dt_snapshot *new_sample(const char *file)
 	return sample;
 }
 
+/* ---- native and Python frames in one traceback ------------------------------------------------------------------ */
+
+#define SAMPLE_EXTENSION "/srv/lib/_array.cpython-311-x86_64-linux-gnu.so"
+#define SAMPLE_STL "/nonexistent/c++/12/bits/"
+
+struct sample_mixed {
+	uint32_t start, main, eval, module, load, fill, reserve, allocate, allocate_inner, operator_new, array_new;
+	uint32_t jit, anonymous, line_zero, unnamed;
+};
+
+static inline struct sample_mixed sample_mixed_frames(struct dt_snapshot *sample, const char *file)
+{
+	return (struct sample_mixed){
+		.start = SAMPLE_ADD(frame, .kind = DT_FRAME_NATIVE, .module = "/usr/bin/python3.11", .build_id = "0a1b", .address = 2233088,
+				    .function = "_start", .function_offset = 32),
+		.main = SAMPLE_ADD(frame, .kind = DT_FRAME_NATIVE, .module = "/usr/bin/python3.11", .build_id = "0a1b", .address = 2180921,
+				   .function = "Py_BytesMain", .function_offset = 40, .file = "../Modules/main.c", .line = 734),
+		.eval = SAMPLE_ADD(frame, .kind = DT_FRAME_NATIVE, .module = "/usr/bin/python3.11", .build_id = "0a1b", .address = 5242880,
+				   .function = "_PyEval_EvalFrameDefault", .function_offset = 4660),
+		.module = SAMPLE_ADD(frame, .kind = DT_FRAME_PYTHON, .file = file, .line = 5, .function = "<module>", .first_line = 1),
+		.load = SAMPLE_ADD(frame, .kind = DT_FRAME_PYTHON, .file = file, .line = 2, .function = "load", .first_line = 1),
+		.fill = SAMPLE_ADD(frame, .kind = DT_FRAME_NATIVE, .module = SAMPLE_EXTENSION, .address = 8192,
+				   .function = "fill(std::vector<double, std::allocator<double> >&, unsigned long)",
+				   .function_offset = 64, .file = "/srv/src/array.cpp", .line = 31),
+		.reserve = SAMPLE_ADD(frame, .kind = DT_FRAME_NATIVE, .module = SAMPLE_EXTENSION, .address = 8192, .inlined = true,
+				      .function = "std::vector<double, std::allocator<double> >::reserve(unsigned long)",
+				      .file = SAMPLE_STL "vector.tcc", .line = 79),
+		.allocate = SAMPLE_ADD(frame, .kind = DT_FRAME_NATIVE, .module = SAMPLE_EXTENSION, .address = 8192, .inlined = true,
+				       .function = "std::_Vector_base<double, std::allocator<double> >::_M_allocate(unsigned long)",
+				       .file = SAMPLE_STL "stl_vector.h", .line = 378),
+		.allocate_inner = SAMPLE_ADD(frame, .kind = DT_FRAME_NATIVE, .module = SAMPLE_EXTENSION, .address = 8192, .inlined = true,
+					     .function = "std::__new_allocator<double>::allocate(unsigned long, void const*)",
+					     .file = SAMPLE_STL "new_allocator.h", .line = 137),
+		.operator_new = SAMPLE_ADD(frame, .kind = DT_FRAME_NATIVE, .module = "/usr/lib/x86_64-linux-gnu/libstdc++.so.6.0.30",
+					   .address = 655395, .function = "operator new(unsigned long)", .function_offset = 24),
+		.array_new = SAMPLE_ADD(frame, .kind = DT_FRAME_NATIVE, .module = "/usr/lib/x86_64-linux-gnu/libstdc++.so.6.0.30",
+					.address = 655500, .function = "operator new[](unsigned long, std::nothrow_t const&)",
+					.function_offset = 9),
+		.jit = SAMPLE_ADD(frame, .kind = DT_FRAME_NATIVE, .address = 0x7f0000001234, .function = "py::load:/srv/app.py",
+				  .function_offset = 18),
+		.anonymous = SAMPLE_ADD(frame, .kind = DT_FRAME_NATIVE, .address = 0x7f0000005678),
+		.line_zero = SAMPLE_ADD(frame, .kind = DT_FRAME_NATIVE, .module = "[vdso]", .address = 2000, .function = "clock",
+					.function_offset = 1, .file = "vclock.c"),
+		.unnamed = SAMPLE_ADD(frame, .kind = DT_FRAME_NATIVE, .module = "/srv/lib/stripped.so (deleted)", .address = 0x1f40),
+	};
+}
+
+/* The sum of the traces that were added. */
+static inline void sample_close_domain(struct dt_snapshot *sample, uint32_t domain)
+{
+	struct dt_snapshot_domain *row = &sample->domains[domain];
+
+	for (uint32_t i = 0; i < sample->trace_count; i++) {
+		if (sample->traces[i].domain != domain)
+			continue;
+		row->live_blocks += sample->traces[i].blocks;
+		row->live_bytes += sample->traces[i].bytes;
+		row->allocations += sample->traces[i].allocations;
+		row->allocated_bytes += sample->traces[i].allocated_bytes;
+	}
+	row->frees = row->allocations - row->live_blocks;
+	row->freed_bytes = row->allocated_bytes - row->live_bytes;
+}
+
+#define SAMPLE_TRACE(domain_index, blocks_, bytes_, peak_bytes_, total, reason, ...) do { \
+	uint32_t sample_frames[] = { __VA_ARGS__ }; \
+	uint32_t sample_traceback = SAMPLE_ADD(traceback, .frames = sample_frames, .truncation = DT_TRUNCATION_##reason, \
+					       .frame_count = DT_ARRAY_SIZE(sample_frames), .total_frames = total); \
+	SAMPLE_ADD(trace, .domain = domain_index, .traceback = sample_traceback, .blocks = blocks_, .bytes = bytes_, \
+		   .allocations = 2 * (blocks_), .allocated_bytes = 2 * (bytes_), .peak_bytes = peak_bytes_); \
+} while (0)
+
+/* Two ways to one operator new that differ only within the allocator, and tracebacks that end early or in odd places. */
+static inline struct dt_snapshot *new_mixed_sample(const char *file)
+{
+	const char *command[] = { "python3", "app.py", NULL };
+	struct dt_snapshot *sample = NULL;
+	const char *reason = NULL;
+
+	assert_int_equal(dt_snapshot_new(&sample), 0);
+	sample_head(sample);
+	sample->traceback_limit = 8;
+	uint32_t process = SAMPLE_ADD(process, .pid = 4242, .ppid = 1, .start_time_ns = 123, .comm = "python3", .command = command,
+				      .exe = "/usr/bin/python3.11", .python = "3.11.2", .rss_bytes = 126418944);
+	uint32_t libc = SAMPLE_ADD(domain, .process = process, .source = DT_SOURCE_LIBC, .name = "libc", .peak_bytes = 50000);
+	uint32_t numpy = SAMPLE_ADD(domain, .process = process, .source = DT_SOURCE_TRACEMALLOC, .id = 389047, .name = "numpy",
+				    .peak_bytes = 8000);
+	struct sample_mixed f = sample_mixed_frames(sample, file);
+
+	SAMPLE_TRACE(libc, 3, 30000, 40000, 10, none, f.start, f.main, f.eval, f.module, f.load, f.fill, f.reserve, f.allocate,
+		     f.allocate_inner, f.operator_new);
+	SAMPLE_TRACE(libc, 2, 5000, 6000, 8, none, f.start, f.main, f.eval, f.module, f.load, f.fill, f.reserve, f.operator_new);
+	SAMPLE_TRACE(libc, 1, 4000, 4000, 20, none, f.module, f.load, f.fill);
+	SAMPLE_TRACE(libc, 1, 3000, 3000, 2, python_unplaced, f.jit, f.anonymous);
+	SAMPLE_TRACE(libc, 1, 2000, 2000, 3, too_deep, f.unnamed, f.line_zero);
+	SAMPLE_TRACE(libc, 1, 1000, 1000, 2, none, f.array_new, f.operator_new);
+	SAMPLE_TRACE(numpy, 1, 8000, 8000, 2, none, f.module, f.load);
+	sample_close_domain(sample, libc);
+	sample_close_domain(sample, numpy);
+	assert_int_equal(dt_snapshot_check(sample, &reason), 0);
+	return sample;
+}
+
 #endif

@@ -65,19 +65,24 @@ static void assert_equal_trees(yajl_val a, yajl_val b, const char *where)
 	}
 }
 
-static void test_whole_document(void **state)
+static void assert_document(struct dt_snapshot *sample, const char *name)
 {
-	struct dt_snapshot *sample = new_sample("/srv/app.py");
 	size_t size;
-	DT_FREE char *text = written(sample, &size), *golden = sample_data("snapshot_sample.json");
+	DT_FREE char *text = written(sample, &size), *golden = sample_data(name);
 	yajl_val got = parsed(text), expected = parsed(golden);
 
-	(void)state;
 	assert_ptr_equal(strchr(text, '\n'), text + size - 1);
 	assert_equal_trees(got, expected, "document");
 	yajl_tree_free(got);
 	yajl_tree_free(expected);
 	dt_snapshot_free(sample);
+}
+
+static void test_whole_document(void **state)
+{
+	(void)state;
+	assert_document(new_sample("/srv/app.py"), "snapshot_sample.json");
+	assert_document(new_mixed_sample("/srv/app.py"), "snapshot_mixed.json");
 }
 
 static void test_incomplete(void **state)
@@ -137,7 +142,7 @@ static void test_failures_are_told(void **state)
 /* The same through the schema, and through a reader that is not ours. */
 static void test_schema(void **state)
 {
-	struct dt_snapshot *sample = new_sample("/srv/app.py");
+	struct dt_snapshot *sample = new_sample("/srv/app.py"), *mixed = new_mixed_sample("/srv/app.py");
 	DT_FREE char *checker = sample_data_path("../cases/snapshot_check.py");
 	char path[] = "/tmp/domtrace-test-json-XXXXXX";
 	DT_FREE char *command = NULL;
@@ -150,12 +155,15 @@ static void test_schema(void **state)
 		close(fd);
 		unlink(path);
 		dt_snapshot_free(sample);
+		dt_snapshot_free(mixed);
 		skip();
 	}
 	FILE *out = fdopen(fd, "w");
 
 	for (sample->sequence = 1; sample->sequence <= 3; sample->sequence++)
 		assert_int_equal(dt_snapshot_write_json(sample, out), 0);
+	mixed->sequence = 1;    /* another run */
+	assert_int_equal(dt_snapshot_write_json(mixed, out), 0);
 	fclose(out);
 	assert_true(asprintf(&command, "/usr/bin/python3 '%s' '%s' >&2", checker, path) > 0);
 	status = system(command);
@@ -163,6 +171,7 @@ static void test_schema(void **state)
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
 	dt_snapshot_free(sample);
+	dt_snapshot_free(mixed);
 }
 
 int main(void)

@@ -103,6 +103,19 @@ static void test_golden(void **state)
 	dt_snapshot_free(sample);
 }
 
+/* Native and Python frames in one traceback, inlined ones, with and without the wrappers of allocators. */
+static void test_mixed(void **state)
+{
+	struct dt_snapshot *sample = new_mixed_sample(program);
+
+	(void)state;
+	assert_golden(sample, (struct dt_report_opts){ .sort = DT_SORT_LIVE }, "report_mixed.txt");
+	assert_golden(sample, (struct dt_report_opts){ .columns = 120 }, "report_mixed_wide.txt");
+	assert_golden(sample, (struct dt_report_opts){ .fold = true }, "report_folded.txt");
+	assert_golden(sample, (struct dt_report_opts){ .fold = true, .sort = DT_SORT_PEAK, .top = 2 }, "report_folded_peak.txt");
+	dt_snapshot_free(sample);
+}
+
 static void test_losses(void **state)
 {
 	struct dt_snapshot *sample = new_sample(program);
@@ -161,11 +174,13 @@ static void test_width(void **state)
 		SAMPLE_ADD(frame, .kind = DT_FRAME_NATIVE, .module = path, .function = function, .function_offset = UINT64_MAX,
 			   .inlined = true);
 		SAMPLE_ADD(frame, .kind = DT_FRAME_NATIVE, .module = path, .address = UINT64_MAX);
-		SAMPLE_ADD(traceback, .frames = (uint32_t[]){ 0, 1, 2 }, .frame_count = 3, .total_frames = UINT32_MAX,
-			   .truncation = DT_TRUNCATION_too_deep);
+		SAMPLE_ADD(frame, .kind = DT_FRAME_NATIVE, .module = path, .function = function, .file = path, .line = INT32_MAX,
+			   .inlined = true);
+		SAMPLE_ADD(traceback, .frames = (uint32_t[]){ 0, 1, 2, 3 }, .frame_count = 4, .total_frames = UINT32_MAX,
+			   .truncation = length % DT_TRUNCATION_COUNT);
 		SAMPLE_ADD(trace, .blocks = 100000000000, .bytes = 100000000000000);
 		for (unsigned columns = 66; columns < 200; columns += 7) {
-			DT_FREE char *text = reported(sample, (struct dt_report_opts){ .columns = columns });
+			DT_FREE char *text = reported(sample, (struct dt_report_opts){ .columns = columns, .fold = columns % 2 });
 
 			assert_fits(text, columns);
 			for (const unsigned char *c = (unsigned char *)text; *c; c++)
@@ -292,6 +307,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_mixed),
 		cmocka_unit_test(test_losses),
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_width),

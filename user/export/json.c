@@ -190,7 +190,7 @@ static void write_frame(struct json *json, const struct dt_snapshot_frame *frame
 	key_string(json, "build_id", frame->build_id);
 	key_number(json, "address", frame->address);
 	key_string(json, "function", frame->function);
-	key_number_if(json, "function_offset", frame->function, frame->function_offset);
+	key_number_if(json, "function_offset", frame->function && !frame->inlined, frame->function_offset);
 	key_string(json, "file", frame->file);
 	key_number_if(json, "line", frame->line > 0, (uint64_t)frame->line);
 	key_bool(json, "inlined", frame->inlined);

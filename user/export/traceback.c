@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "export/function.h"
 #include "export/text.h"
 
 #define INDENT 2u
@@ -65,40 +66,76 @@ static void write_gaps(const struct dt_page *page, const struct dt_snapshot *sna
 /* ---- frames -------------------------------------------------------------------------------------------------- */
 
 #define PARTS_MAX 8
+#define MODULE_COLUMNS 16               /* of a line that is too long */
 
 /* A line: words of ours, and names that are shortened where the page is too narrow for all of it. */
 struct part {
+	enum { PART_WORDS, PART_PATH, PART_FUNCTION, PART_MODULE } kind;
 	const char *text;               /* NULL: nothing */
-	bool is_name;
 };
 
-static int write_line(const struct dt_page *page, const struct part parts[PARTS_MAX])
+/* Columns that all parts take. -ENOMEM. */
+static int measure(const struct part parts[PARTS_MAX], size_t columns[PARTS_MAX], size_t *ret_sum)
 {
-	size_t columns[PARTS_MAX] = { 0 }, room = page->columns - INDENT;
-
+	*ret_sum = 0;
 	for (size_t i = 0; i < PARTS_MAX; i++) {
-		DT_FREE char *whole = NULL;
+		const char *text = parts[i].text ? parts[i].text : "";
+		DT_FREE char *whole = dt_text_fit(text, strlen(text), SIZE_MAX, DT_TEXT_CUT_MIDDLE);
 
-		if (!parts[i].text)
-			continue;
-		if (!parts[i].is_name) {
-			room -= strlen(parts[i].text) < room ? strlen(parts[i].text) : room;
-			continue;
-		}
-		whole = dt_text_fit(parts[i].text, strlen(parts[i].text), SIZE_MAX, DT_TEXT_CUT_MIDDLE);
 		if (!whole)
 			return -ENOMEM;
 		columns[i] = dt_text_width(whole);
+		*ret_sum += columns[i];
 	}
-	dt_text_share(columns, PARTS_MAX, room);
+	return 0;
+}
+
+/* Makes the names so short that the line fits. First goes what says least: arguments, most of the module. */
+static int shorten(struct part parts[PARTS_MAX], size_t columns[PARTS_MAX], size_t room, char **ret_outline)
+{
+	size_t names[PARTS_MAX] = { 0 }, sum;
+	int error;
+
+	for (size_t i = 0; i < PARTS_MAX; i++)
+		if (parts[i].kind == PART_FUNCTION) {
+			*ret_outline = dt_function_outline(parts[i].text);
+			parts[i].text = *ret_outline;
+			if (!*ret_outline)
+				return -ENOMEM;
+		}
+	error = measure(parts, columns, &sum);
+	if (error || sum <= room)
+		return error;
+	for (size_t i = 0; i < PARTS_MAX; i++) {
+		if (parts[i].kind == PART_WORDS)
+			room -= columns[i] < room ? columns[i] : room;
+		else
+			names[i] = parts[i].kind == PART_MODULE && columns[i] > MODULE_COLUMNS ? MODULE_COLUMNS : columns[i];
+	}
+	dt_text_share(names, PARTS_MAX, room);
+	for (size_t i = 0; i < PARTS_MAX; i++)
+		columns[i] = parts[i].kind == PART_WORDS ? columns[i] : names[i];
+	return 0;
+}
+
+static int write_line(const struct dt_page *page, struct part parts[PARTS_MAX])
+{
+	size_t columns[PARTS_MAX], room = page->columns - INDENT, sum;
+	DT_FREE char *outline = NULL;
+	int error = measure(parts, columns, &sum);
+
+	if (!error && sum > room)
+		error = shorten(parts, columns, room, &outline);
+	if (error)
+		return error;
 	dt_page_print(page, DT_STYLE_PLAIN, "%*s", (int)INDENT, "");
 	for (size_t i = 0; i < PARTS_MAX; i++) {
 		const char *text = parts[i].text ? parts[i].text : "";
-		DT_FREE char *name = parts[i].is_name ? dt_text_fit(text, strlen(text), columns[i], DT_TEXT_CUT_MIDDLE) : NULL;
+		DT_FREE char *fitted = dt_text_fit(text, strlen(text), columns[i], DT_TEXT_CUT_MIDDLE);
 
-		if (parts[i].is_name && !name)
+		if (!fitted)
 			return -ENOMEM;
-		dt_page_print(page, DT_STYLE_PLAIN, "%s", name ? name : text);
+		dt_page_print(page, DT_STYLE_PLAIN, "%s", fitted);
 	}
 	dt_page_print(page, DT_STYLE_PLAIN, "\n");
 	return 0;
@@ -130,8 +167,8 @@ static int write_python(const struct dt_page *page, const struct dt_snapshot_fra
 	if (frame->line > 0)
 		snprintf(middle, sizeof(middle), "\", line %d, in ", frame->line);
 	return write_line(page, (struct part[PARTS_MAX]){
-		{ .text = "File \"" }, { frame->file ? frame->file : UNKNOWN_FUNCTION, true }, { .text = middle },
-		{ frame->function ? frame->function : UNKNOWN_FUNCTION, true },
+		{ PART_WORDS, "File \"" }, { PART_PATH, frame->file ? frame->file : UNKNOWN_FUNCTION }, { PART_WORDS, middle },
+		{ PART_PATH, frame->function ? frame->function : UNKNOWN_FUNCTION },
 	});
 }
 
@@ -148,17 +185,22 @@ static const char *module_name(const struct dt_snapshot_frame *frame)
 /* `  load at /srv/load.c:17 (server)`, `  malloc+0x12 (libc.so.6)`, `  0x4f10 (server)` */
 static int write_native(const struct dt_page *page, const struct dt_snapshot_frame *frame)
 {
-	char function[24], place[40] = " (";
+	char address[24], place[40] = "";
+	const char *function = frame->function;
 
-	snprintf(function, sizeof(function), "0x%" PRIx64, frame->address);
+	snprintf(address, sizeof(address), "0x%" PRIx64, frame->address);
+	if (!function)
+		function = frame->file ? UNKNOWN_FUNCTION : address;
 	if (frame->file && frame->line > 0)
-		snprintf(place, sizeof(place), ":%d (", frame->line);
+		snprintf(place, sizeof(place), ":%d", frame->line);
 	else if (!frame->file && frame->function && !frame->inlined)
-		snprintf(place, sizeof(place), "+0x%" PRIx64 " (", frame->function_offset);
+		snprintf(place, sizeof(place), "+0x%" PRIx64, frame->function_offset);
 	return write_line(page, (struct part[PARTS_MAX]){
-		{ frame->function ? frame->function : frame->file ? UNKNOWN_FUNCTION : function, true },
-		{ .text = frame->file ? " at " : NULL }, { frame->file ? frame->file : "", true }, { .text = place },
-		{ module_name(frame), true }, { .text = frame->inlined ? "), inlined" : ")" },
+		{ PART_FUNCTION, function }, { PART_WORDS, frame->file ? " at " : NULL }, { PART_PATH, frame->file },
+		{ PART_WORDS, place },
+		/* That an inlined one is in the module of the frame before it goes without saying. */
+		{ PART_WORDS, frame->inlined ? ", inlined" : " (" }, { PART_MODULE, frame->inlined ? NULL : module_name(frame) },
+		{ PART_WORDS, frame->inlined ? NULL : ")" },
 	});
 }
 

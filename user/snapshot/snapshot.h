@@ -60,7 +60,7 @@ struct dt_snapshot_frame {
 	const char *module;             /* native: path of the mapped file, "[vdso]", or NULL: no file */
 	const char *build_id;           /* native: lower-case hex, or NULL */
 	uint64_t address;               /* native: offset in the file of the call instruction; without a file, its address */
-	uint64_t function_offset;       /* native: bytes from the function's start to `address` */
+	uint64_t function_offset;       /* native, not inlined: bytes from the function's start to `address` */
 	bool inlined;
 };
 

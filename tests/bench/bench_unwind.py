@@ -27,6 +27,7 @@ CHUNK_BYTES = 4 * 65536                 # DT_UNWIND_CHUNK_WORDS of wire.h
 
 
 def native_lanes(bench):
+    """Also the tracer."""
     made = {}
     for name in ("untraced", "bare", "domtrace"):
         place = bench.place()
@@ -34,8 +35,8 @@ def native_lanes(bench):
         if name == "bare":
             bench.bare(place, made[name], "libc.so.6", "libc")
         elif name == "domtrace":
-            bench.trace(place, made[name], "-d", "libc", "-l", "256")
-    return made
+            tracer = bench.trace(place, made[name], "-d", "libc", "-l", "256")
+    return made, tracer
 
 
 def script(bench):
@@ -72,6 +73,14 @@ def ratios_of(made):
             ratios.append((f"{name}, Track, 10 Python frames", f"{name}, Track, no stack"))
             ratios += [(f"{name}, {work}", f"bare, {work}") for work in PYTHON_WORKS]
     return ratios
+
+
+def check(snapshot, depths):
+    """What was measured was what is said: whole tracebacks of these depths."""
+    reasons = {traceback["truncated"] for traceback in snapshot["tracebacks"]} - {None}
+    missing = set(depths) - {traceback["total_frames"] for traceback in snapshot["tracebacks"]}
+    if reasons or missing or not snapshot["complete"]:
+        raise Broken(f"tracebacks are not whole: {reasons}; no traceback has {missing} frames; losses: {snapshot['losses']}")
 
 
 # ---- tables and set-up ------------------------------------------------------------------------------------------------
@@ -146,11 +155,13 @@ def naming(tracer, count):
 
 def run(bench, quick):
     milliseconds, count = (20, 3) if quick else (100, 15)
-    natives, (pythons, tracers) = native_lanes(bench), python_lanes(bench)
+    (natives, native_tracer), (pythons, tracers) = native_lanes(bench), python_lanes(bench)
     taken = rounds(count, {
         **measures_of(natives, NATIVE, "pairs {} " + str(milliseconds)),
         **measures_of(pythons, PYTHON_WORKS, "{} " + str(milliseconds)),
     })
+    check(native_tracer.snapshot()[1], {int(command.split()[1]) for command in NATIVE.values()})
+    check(tracers["python"].snapshot()[1], {1, 10})
     more = {
         "tables": tables(bench, pythons["domtrace --stack native"], tracers["native"]),
         "naming": naming(tracers["native"], count),

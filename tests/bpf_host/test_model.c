@@ -570,7 +570,7 @@ static void compare(void)
 static void start(__u64 seed, bool sessions)
 {
 	__u32 tgid = tgid_of(1);
-	struct dt_process process = { 0 };
+	struct dt_process process = { .mapping_count = 1, .mappings_version = 1 };
 
 	host_setup(NULL);
 	host_process(HOST_TGID)->generation = 0;
@@ -604,11 +604,13 @@ static void run(__u64 seed, bool sessions)
 	/* The history was one in which everything happened. */
 	for (enum dt_counter counter = 0; counter < DT_COUNTER_COUNT; counter++)
 		switch (counter) {
+#define DT_TRUNCATION(name, help) case DT_COUNTER_truncated_##name:
+#include <domtrace/truncations.def>
+#undef DT_TRUNCATION
 		case DT_COUNTER_code_lost:
 		case DT_COUNTER_code_unreadable:
 		case DT_COUNTER_calls_full:
 		case DT_COUNTER_peaks_contended:
-		case DT_COUNTER_truncated_tracebacks:
 		case DT_COUNTER_mappings_lost:
 		case DT_COUNTER_allocator_frees:
 			assert_int_equal(counted[counter], 0);

@@ -62,28 +62,28 @@ static void test_frame_pointers(void **state)
 	put_frame(TOP + 8, TOP + 24, 0xa);
 	put_frame(TOP + 24, last, 0xb);
 	put_frame(last, 0, 0xc);
-	expect_walk(TOP + 8, NONE, 0xa, 0xb, 0xc);      /* one close behind the other */
-	expect_walk(last, NONE, 0xc);
-	expect_walk(0, NONE);
+	expect_walk(TOP + 8, none, 0xa, 0xb, 0xc);      /* one close behind the other */
+	expect_walk(last, none, 0xc);
+	expect_walk(0, none);
 	put_frame(last, 0x1234567, 0xe);
-	expect_walk(TOP + 8, NO_FRAME_POINTER, 0xa, 0xb, 0xe);
+	expect_walk(TOP + 8, no_frame_pointer, 0xa, 0xb, 0xe);
 	put_frame(last, last, 0xf);                     /* does not climb */
-	expect_walk(TOP + 8, NO_FRAME_POINTER, 0xa, 0xb, 0xf);
+	expect_walk(TOP + 8, no_frame_pointer, 0xa, 0xb, 0xf);
 	put_frame(TOP + 24, TOP + 32, 0x10);            /* overlaps the one before */
-	expect_walk(TOP + 8, NO_FRAME_POINTER, 0xa, 0x10);
+	expect_walk(TOP + 8, no_frame_pointer, 0xa, 0x10);
 	put_frame(TOP + 24, 0, 0);                      /* no return address */
-	expect_walk(TOP + 8, NO_FRAME_POINTER, 0xa);
+	expect_walk(TOP + 8, no_frame_pointer, 0xa);
 	put_frame(TOP + 24, ~0ull, ~0ull);
 	*host_slot(TOP + 40) = ~0ull;
 	put_frame(TOP + 8, TOP + 28, 0x11);             /* not aligned */
-	expect_walk(TOP + 8, NO_FRAME_POINTER, 0x11);
-	expect_walk(TOP, NO_FRAME_POINTER);             /* below the stack pointer */
-	expect_walk(last + 16, NO_FRAME_POINTER);       /* unreadable */
+	expect_walk(TOP + 8, no_frame_pointer, 0x11);
+	expect_walk(TOP, no_frame_pointer);             /* below the stack pointer */
+	expect_walk(last + 16, no_frame_pointer);       /* unreadable */
 	/* As far from the stack pointer as is believed, and one word further. */
 	host_memory(far + 8, other, sizeof(other));
-	expect_walk(far + 8, NONE, 0xd);
+	expect_walk(far + 8, none, 0xd);
 	host_ranges[host_range_count - 1].start += 8;
-	expect_walk(far + 16, NO_FRAME_POINTER);
+	expect_walk(far + 16, no_frame_pointer);
 }
 
 static __u64 chain[2 * (DT_FRAMES_WALKED_MAX + 8)];
@@ -105,14 +105,14 @@ static __u64 put_chain(size_t frames)
 static void test_deep_stacks(void **state)
 {
 	static const struct { size_t frames; __u32 limit, kept; enum dt_truncation truncation; } cases[] = {
-		{ 9, 10, 10, DT_TRUNCATION_NONE },
-		{ 10, 10, 10, DT_TRUNCATION_NONE },
-		{ 3, 1, 1, DT_TRUNCATION_NONE },
-		{ 255, 256, 256, DT_TRUNCATION_NONE },
-		{ 256, 256, 256, DT_TRUNCATION_NONE },
-		{ DT_FRAMES_WALKED_MAX - 1, 256, 256, DT_TRUNCATION_NONE },
-		{ DT_FRAMES_WALKED_MAX, 256, 256, DT_TRUNCATION_NONE },
-		{ DT_FRAMES_WALKED_MAX + 1, 256, 256, DT_TRUNCATION_TOO_DEEP },
+		{ 9, 10, 10, DT_TRUNCATION_none },
+		{ 10, 10, 10, DT_TRUNCATION_none },
+		{ 3, 1, 1, DT_TRUNCATION_none },
+		{ 255, 256, 256, DT_TRUNCATION_none },
+		{ 256, 256, 256, DT_TRUNCATION_none },
+		{ DT_FRAMES_WALKED_MAX - 1, 256, 256, DT_TRUNCATION_none },
+		{ DT_FRAMES_WALKED_MAX, 256, 256, DT_TRUNCATION_none },
+		{ DT_FRAMES_WALKED_MAX + 1, 256, 256, DT_TRUNCATION_too_deep },
 	};
 
 	(void)state;
@@ -128,7 +128,7 @@ static void test_deep_stacks(void **state)
 		for (__u32 k = 1; k < cases[i].kept; k++)
 			assert_int_equal(event->frames[k].where, 0x1000 + k - 1);
 	}
-	books_expect_counted(COUNTED(truncated_tracebacks, 1));
+	books_expect_counted(COUNTED(truncated_too_deep, 1));
 }
 
 /* Everything that a traceback shows makes it another one. */
@@ -364,7 +364,7 @@ static void test_deep_python(void **state)
 		event = walk(0);
 		assert_int_equal(event->frame_count, DT_FRAMES_MAX);
 		assert_int_equal(event->total_frames, too_deep ? DT_FRAMES_WALKED_MAX : depth);
-		assert_int_equal(event->truncation, too_deep ? DT_TRUNCATION_TOO_DEEP : DT_TRUNCATION_NONE);
+		assert_int_equal(event->truncation, too_deep ? DT_TRUNCATION_too_deep : DT_TRUNCATION_none);
 		for (__u32 i = 0; i < DT_FRAMES_MAX; i++)
 			assert_int_equal(event->frames[i].instruction, 6 + 2 * i);
 		/* Sent once, though it is in all frames. */
@@ -399,7 +399,7 @@ static void test_thread_without_the_gil(void **state)
 		}
 		put(runtime, KEY - RUNTIME, 1 | (__u64)keys[i] << 32, 8);
 		put_python_frame(0, 0, 20 + 2 * (int)i, true);
-		expect_python(DT_TRUNCATION_NONE, (const int[][2]){ { 0, 20 + 2 * (int)i } }, 1);
+		expect_python(DT_TRUNCATION_none, (const int[][2]){ { 0, 20 + 2 * (int)i } }, 1);
 	}
 	put(runtime, KEY - RUNTIME, (__u64)1023 << 32, 8);
 	expect_no_python();

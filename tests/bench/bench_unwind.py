@@ -142,15 +142,26 @@ def setup(bench, count):
     }
 
 
-def naming(tracer, count):
-    """How much longer the first snapshot takes than later ones, for each native frame that it names."""
-    first, snapshot = tracer.snapshot()
-    later = [tracer.snapshot()[0] for _ in range(count)]
-    frames = sum(frame["kind"] == "native" for frame in snapshot["frames"])
-    return {
-        "frames": frames, "first_ms": round(first, 1), "later_ms": spread(later),
-        "us_per_frame": round((first - min(later)) * 1e3 / max(frames, 1), 1),
-    }
+def cpu_ms(pid):
+    """Processor time of a process of one thread (Documentation/scheduler/sched-stats.rst, /proc/<pid>/schedstat)."""
+    with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
+        return int(file.read().split()[0]) / 1e6
+
+
+def naming(bench, seconds):
+    """Processor time of domtrace from being ready to a first snapshot, for each thing that it then names for the first time."""
+    place = bench.place()
+    child = bench.start(place, [PYTHON, os.path.join(HERE, "..", "workload", "numpy_mix.py")])
+    tracer = bench.trace(place, child, "--stack", "native")
+    begin = cpu_ms(tracer.pid)
+    time.sleep(seconds)
+    _, snapshot = tracer.snapshot()
+    named = cpu_ms(tracer.pid)
+    tracer.snapshot()
+    spent = named - begin - (cpu_ms(tracer.pid) - named)
+    frames, tracebacks = len(snapshot["frames"]), len(snapshot["tracebacks"])
+    return {"frames": frames, "tracebacks": tracebacks, "cpu_ms": round(spent, 1),
+            "us_per_frame": round(spent * 1e3 / frames, 1), "us_per_traceback": round(spent * 1e3 / tracebacks, 1)}
 
 
 def run(bench, quick):
@@ -164,7 +175,7 @@ def run(bench, quick):
     check(tracers["python"].snapshot()[1], {1, 10})
     more = {
         "tables": tables(bench, pythons["domtrace --stack native"], tracers["native"]),
-        "naming": naming(tracers["native"], count),
+        "naming": naming(bench, 1 if quick else 5),
         "setup": setup(bench, count),
     }
     return document("unwind", "nanoseconds per block made and freed, of each thread", taken, ratios_of(pythons), **more)

@@ -4,6 +4,7 @@
  *
  * Every allocation is told with the stack that it is made from, in two ways that know nothing of each other:
  *   addresses  the return addresses that glibc's backtrace() finds, from the allocator's caller outwards
+ *              (UNWIND_MARKS_ALONE: not there, or not able to)
  *   marks      the functions that are being executed, each with its own return address: they note it when they begin
  * Both are taken before the allocator is entered, by a stub that then jumps to it (unwind_stubs.S): the stack that the
  * allocator sees is the one that was told, the call instruction included.
@@ -56,10 +57,14 @@ enum unwind_fact {
 
 SHOWN extern __thread enum unwind_fact unwind_fact __attribute__((tls_model("initial-exec")));
 
+/* How many libraries were loaded so far, where that matters: the same address may be in another one later. */
+extern unsigned unwind_load;
+
 /* The truth is told in this order. */
 void unwind_begin(void);                /* once, before the first record */
 void unwind_adopt_libraries(void);      /* calls of the allocator from libraries that are loaded by now are told, too */
 void unwind_tell_ready(void);           /* {"pid": …}, and waits for a line */
+void unwind_tell_gate(const char *name); /* {"gate": NAME}, and waits for a line */
 void unwind_tell(const char *facts);    /* everything that was recorded, and waits for a line */
 
 /* Called by the stubs: the arguments of the call, and where it returns to. */

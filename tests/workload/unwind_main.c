@@ -9,7 +9,7 @@
 #include "truth.h"
 #include "unwind_sites.h"
 
-#ifdef __GLIBC__
+#ifndef UNWIND_MARKS_ALONE
 static void prepare(void)
 {
 	unwind_adopt_libraries();

@@ -2,7 +2,7 @@
 /* The records of the unwind_* workloads: taken without any allocation, also in signal handlers and in several threads. */
 #include "unwind.h"
 
-#ifdef __GLIBC__
+#ifndef UNWIND_MARKS_ALONE
 #include <execinfo.h>
 #endif
 
@@ -12,22 +12,25 @@
 #define MARKS_MAX 65536
 #define ADDRESSES_MAX 262144
 #define DEPTH_MAX 2200
+#define NAME_MAX_BYTES 40
 
 struct record {
 	uint64_t bytes;
 	enum unwind_fact fact;
+	unsigned load;
 	uint32_t mark, mark_count;
 	uint32_t address, address_count;
 };
 
 static struct record records[RECORDS_MAX];
-static struct { const char *function; uintptr_t return_address; } marks[MARKS_MAX];
+static struct { char function[NAME_MAX_BYTES]; uintptr_t return_address; } marks[MARKS_MAX];
 static uintptr_t addresses[ADDRESSES_MAX];
 static uint32_t record_count, mark_count, address_count;
 static bool recording;
 
 __thread struct unwind_mark *unwind_marks;
 __thread enum unwind_fact unwind_fact;
+unsigned unwind_load;
 
 /* `count` neighbours of an array; signal handlers and threads may ask at any moment. */
 static uint32_t claim(uint32_t *taken, uint32_t count, uint32_t max)
@@ -49,12 +52,14 @@ static void record_marks(struct record *record)
 	record->mark_count = count;
 	count = record->mark;
 	for (const struct unwind_mark *mark = unwind_marks; mark; mark = mark->outer, count++) {
-		marks[count].function = mark->function;
+		if (strlen(mark->function) >= NAME_MAX_BYTES)
+			truth_stop("unwind: a function with a long name\n");
+		strcpy(marks[count].function, mark->function); /* a library takes its own names away */
 		marks[count].return_address = (uintptr_t)mark->return_address;
 	}
 }
 
-#ifdef __GLIBC__
+#ifndef UNWIND_MARKS_ALONE
 static __thread void *found[DEPTH_MAX];
 
 /* What backtrace() finds, from `return_address` outwards: the frames before it are those of this file. */
@@ -72,7 +77,7 @@ static void record_addresses(struct record *record, uintptr_t return_address)
 		addresses[record->address + (uint32_t)(i - first)] = (uintptr_t)found[i];
 }
 #else
-/* There is none: the caller alone, the rest is told by the marks. */
+/* The caller alone; the rest is told by the marks. */
 static void record_addresses(struct record *record, uintptr_t return_address)
 {
 	record->address_count = 1;
@@ -90,6 +95,7 @@ static void record(uint64_t bytes, uintptr_t return_address, enum unwind_fact fa
 	row = &records[claim(&record_count, 1, RECORDS_MAX)];
 	row->bytes = bytes;
 	row->fact = fact;
+	row->load = unwind_load;
 	record_marks(row);
 	record_addresses(row, return_address);
 }
@@ -123,7 +129,7 @@ void unwind_record_inside(const uint64_t arguments[4], uintptr_t return_address)
 void unwind_begin(void)
 {
 	struct record *row = &records[claim(&record_count, 1, RECORDS_MAX)];
-#ifdef __GLIBC__
+#ifndef UNWIND_MARKS_ALONE
 	void *address[1];
 
 	backtrace(address, 1);          /* its first call loads a library, and allocates */
@@ -152,6 +158,7 @@ static void put_record(const struct record *row)
 {
 	put_number("{\"fact\": ", row->fact);
 	put_number(", \"bytes\": ", row->bytes);
+	put_number(", \"load\": ", row->load);
 	put(", \"marks\": [");
 	for (uint32_t i = 0; i < row->mark_count; i++) {
 		put(i ? ", [\"" : "[\"");
@@ -168,6 +175,15 @@ static void put_record(const struct record *row)
 void unwind_tell_ready(void)
 {
 	truth_print_pid();
+	truth_wait();
+}
+
+void unwind_tell_gate(const char *name)
+{
+	put("{\"gate\": \"");
+	put(name);
+	put("\"}\n");
+	truth_flush();
 	truth_wait();
 }
 

@@ -12,7 +12,7 @@ void shapes_deep(unsigned depth);
 /* unwind_assembly.c, unwind_assembly_code.S: frames that no compiler made */
 void assembly_run(void);
 
-#ifdef __GLIBC__
+#ifndef UNWIND_MARKS_ALONE
 /* unwind_callbacks.c: called by the C library */
 void callbacks_run(void);
 

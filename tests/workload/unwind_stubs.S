@@ -3,9 +3,15 @@
  * In place of the allocator's functions (ld --wrap): tells of the call, then jumps to the function itself with the stack and
  * the arguments as they were.
  */
+#ifdef UNWIND_RENAMED			/* the compiler was told of the stubs, not ld */
+#define REAL(name) name
+#else
+#define REAL(name) __real_##name
+#endif
+
 	.text
 
-	.macro STUB name record
+	.macro STUB name record real
 	.globl __wrap_\name
 	.type __wrap_\name, @function
 	.p2align 4
@@ -35,19 +41,19 @@ __wrap_\name:
 	.cfi_adjust_cfa_offset -8
 	pop	%rcx
 	.cfi_adjust_cfa_offset -8
-	jmp	__real_\name@PLT
+	jmp	\real@PLT
 	.cfi_endproc
 	.size __wrap_\name, . - __wrap_\name
 	.endm
 
-	STUB malloc unwind_record_first
-	STUB calloc unwind_record_product
-	STUB realloc unwind_record_second
-	STUB aligned_alloc unwind_record_second
-	STUB posix_memalign unwind_record_third
-	STUB pthread_create unwind_record_inside
+	STUB malloc unwind_record_first REAL(malloc)
+	STUB calloc unwind_record_product REAL(calloc)
+	STUB realloc unwind_record_second REAL(realloc)
+	STUB aligned_alloc unwind_record_second REAL(aligned_alloc)
+	STUB posix_memalign unwind_record_third REAL(posix_memalign)
+	STUB pthread_create unwind_record_inside REAL(pthread_create)
 #ifdef UNWIND_DLOPEN			/* a static program cannot name it without a warning */
-	STUB dlopen unwind_record_inside
+	STUB dlopen unwind_record_inside REAL(dlopen)
 #endif
 
 	.section .note.GNU-stack, "", @progbits

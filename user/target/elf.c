@@ -491,6 +491,22 @@ int dt_elf_offset_to_vaddr(const struct dt_elf *elf, uint64_t offset, uint64_t *
 	return -ENXIO;
 }
 
+#define PAGE_BYTES 4096ull
+
+int dt_elf_text_vaddr(const struct dt_elf *elf, uint64_t offset, uint64_t *ret_vaddr)
+{
+	for (size_t i = 0; i < elf->segment_count; i++) {
+		const Elf64_Phdr *segment = &elf->segments[i];
+
+		if (segment->p_type != PT_LOAD || !(segment->p_flags & PF_X) || offset < (segment->p_offset & -PAGE_BYTES) ||
+		    offset >= segment->p_offset + segment->p_filesz)
+			continue;
+		*ret_vaddr = segment->p_vaddr + offset - segment->p_offset;
+		return 0;
+	}
+	return -ENXIO;
+}
+
 int dt_elf_bytes(const struct dt_elf *elf, uint64_t vaddr, size_t size, const uint8_t **ret_bytes, size_t *ret_size)
 {
 	const Elf64_Phdr *segment = find_segment(elf, vaddr);

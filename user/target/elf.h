@@ -26,6 +26,11 @@ const char *dt_elf_build_id(const struct dt_elf *elf);
 /* Through PT_LOAD. -ENXIO: in no segment of the file. */
 int dt_elf_vaddr_to_offset(const struct dt_elf *elf, uint64_t vaddr, uint64_t *ret_offset);
 int dt_elf_offset_to_vaddr(const struct dt_elf *elf, uint64_t offset, uint64_t *ret_vaddr);
+/*
+ * The vaddr of the first byte of an executable mapping that begins at `offset` of the file. Mappings begin at pages, segments need
+ * not: the page may begin with the end of the segment before, which is mapped elsewhere (lld and gold lay files out so). -ENXIO.
+ */
+int dt_elf_text_vaddr(const struct dt_elf *elf, uint64_t offset, uint64_t *ret_vaddr);
 /* A defined symbol of .dynsym, then of .symtab. -ENOENT. Of several versions the default one. */
 int dt_elf_find_symbol(const struct dt_elf *elf, const char *name, struct dt_elf_symbol *ret_symbol);
 /* All defined symbols of .dynsym, then of .symtab; stops when the callback returns non-zero and returns that. */

@@ -375,7 +375,7 @@ int dt_frame_program_run(const struct dt_frame_program *program, struct dt_curso
 
 	while (dt_cursor_left(&run.cursor) && (!fn || run.at < end) && !state->unknown && !result) {
 		result = execute(&run);
-		if (run.cursor.failed)
+		if (run.cursor.failed && !result)
 			result = -EBADMSG;
 	}
 	if (!result)

@@ -21,11 +21,12 @@ import case_programs
 import case_python
 import case_real_programs
 import case_signals
+import case_verifier
 from harness import Failure, Place, Skip
 
 MODULES = (case_bad_input, case_documents, case_libc, case_python, case_signals, case_programs, case_oracle,
-           case_real_programs)
-DECLARED = 102  # cases in all: one that got lost would otherwise go unnoticed
+           case_real_programs, case_verifier)
+DECLARED = 103  # cases in all: one that got lost would otherwise go unnoticed
 
 
 def run_case(build, name, function):

@@ -128,7 +128,7 @@ static inline struct sample_mixed sample_mixed_frames(struct dt_snapshot *sample
 		.main = SAMPLE_ADD(frame, .kind = DT_FRAME_NATIVE, .module = "/usr/bin/python3.11", .build_id = "0a1b", .address = 2180921,
 				   .function = "Py_BytesMain", .function_offset = 40, .file = "../Modules/main.c", .line = 734),
 		.eval = SAMPLE_ADD(frame, .kind = DT_FRAME_NATIVE, .module = "/usr/bin/python3.11", .build_id = "0a1b", .address = 5242880,
-				   .function = "_PyEval_EvalFrameDefault", .function_offset = 4660),
+				   .function = "PyEval_EvalCode", .function_offset = 130),
 		.module = SAMPLE_ADD(frame, .kind = DT_FRAME_PYTHON, .file = file, .line = 5, .function = "<module>", .first_line = 1),
 		.load = SAMPLE_ADD(frame, .kind = DT_FRAME_PYTHON, .file = file, .line = 2, .function = "load", .first_line = 1),
 		.fill = SAMPLE_ADD(frame, .kind = DT_FRAME_NATIVE, .module = SAMPLE_EXTENSION, .address = 8192,

@@ -38,7 +38,7 @@ static void describe(const struct dt_snapshot *snapshot, const struct dt_snapsho
 		traceback->truncation ? dt_truncation_name(traceback->truncation) : "");
 }
 
-#define WAY "_start+Py_BytesMain+_PyEval_EvalFrameDefault+<module>+load+fill(std::vector<double, std::allocator<double> >&, " \
+#define WAY "_start+Py_BytesMain+PyEval_EvalCode+<module>+load+fill(std::vector<double, std::allocator<double> >&, " \
 	    "unsigned long)+std::vector<double, std::allocator<double> >::reserve(unsigned long)"
 
 static void test_mixed(void **state)

@@ -65,6 +65,19 @@ static void test_counters(void **state)
 	assert_string_equal(found, expected);
 }
 
+static void test_truncations(void **state)
+{
+	char expected[4096] = "", found[4096];
+
+	(void)state;
+#define DT_TRUNCATION(name, help) strcat(expected, ".It Cm " #name "\n" help ".\n");
+#include <domtrace/truncations.def>
+#undef DT_TRUNCATION
+	strcat(expected, ".It Cm lost\nthe traceback itself was lost.\n");
+	collect("\n.Ss TRUNCATED TRACEBACKS", ".It ", 1, found);
+	assert_string_equal(found, expected);
+}
+
 /* The losses stand together and before the others: the list is cut where the kind changes. */
 static void test_losses(void **state)
 {
@@ -112,8 +125,8 @@ static int unload(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_options), cmocka_unit_test(test_counters), cmocka_unit_test(test_losses),
-		cmocka_unit_test(test_sites),
+		cmocka_unit_test(test_options), cmocka_unit_test(test_counters), cmocka_unit_test(test_truncations),
+		cmocka_unit_test(test_losses), cmocka_unit_test(test_sites),
 	};
 
 	return cmocka_run_group_tests(tests, load, unload);

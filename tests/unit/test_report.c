@@ -20,7 +20,7 @@
 /* As wide as "/tmp/domtrace-test-XXXXXX.py", which stands for it in the golden texts. */
 #define GOLDEN_PROGRAM "/tmp/domtrace-test-XXXXXX.py"
 
-#define EARLY "        2 events whose traceback ends early: the next frame is code without\n" \
+#define EARLY "        2 events whose traceback ends early: the oldest frame is code without\n" \
 	      "          unwind tables, and without frame pointers\n"
 
 static char program[sizeof(GOLDEN_PROGRAM)];

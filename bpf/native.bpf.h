@@ -93,6 +93,7 @@ static __always_inline enum dt_truncation native_find_mapping(const struct dt_pr
 		return DT_TRUNCATION_return_probe;
 	if (found->flags & DT_MAPPING_REMOVABLE && native_is_stale(process))
 		return DT_TRUNCATION_stale_mapping;
+	native->flags = found->flags;
 	native->base = found->base;
 	native->pages = found->pages;
 	native->page_count = found->page_count;
@@ -271,36 +272,62 @@ static __always_inline enum dt_truncation native_follow_rule(struct dt_scratch *
 	return native_return(scratch, cfa, slot == low && low != high ? words[1] : words[0]);
 }
 
-
 /* An address in the code that the frame is in: a return address may lie behind its function's end, the call does not. */
 static __always_inline __u64 native_address(const struct native_state *native)
 {
 	return native->interrupted ? native->pc : native->pc - 1;
 }
 
-/* Goes on to the caller of the current frame. Or sets is_outermost: there is none. */
-static __always_inline enum dt_truncation native_step(const struct dt_process *process, struct dt_scratch *scratch)
+/*
+ * Finds the rule of the current frame into native->rule; *has_table is false for code that is walked by frame pointers.
+ * A version of mappings never changes, so what was found in it once holds, but for libraries that may have gone.
+ */
+static __always_inline enum dt_truncation native_find(const struct dt_process *process, struct dt_scratch *scratch, bool *has_table)
 {
 	struct native_state *native = &scratch->native;
 	__u64 address = native_address(native);
-	const struct dt_unwind_rule *rule;
+	struct native_known_rule *known = &scratch->known_rules[address * 0x9e3779b97f4a7c15ull >> (64 - NATIVE_KNOWN_BITS)];
 
+	*has_table = true;
+	if (known->address == address && known->mappings_version == process->mappings_version) {
+		native->rule = known->rule;
+		return known->flags & DT_MAPPING_REMOVABLE && native_is_stale(process) ? DT_TRUNCATION_stale_mapping : DT_TRUNCATION_none;
+	}
 	if (address - native->start >= native->bytes) {
 		enum dt_truncation truncation = native_find_mapping(process, scratch, address);
 
 		if (truncation)
 			return truncation;
 	}
+	*has_table = native->page_count;
 	if (!native->page_count)
+		return DT_TRUNCATION_none;
+	native->rule = native_find_rule(scratch, address);
+	*known = (struct native_known_rule){ .address = address, .mappings_version = process->mappings_version,
+					     .rule = native->rule, .flags = native->flags };
+	return DT_TRUNCATION_none;
+}
+
+/* Goes on to the caller of the current frame. Or sets is_outermost: there is none. */
+static __always_inline enum dt_truncation native_step(const struct dt_process *process, struct dt_scratch *scratch)
+{
+	const struct dt_unwind_rule *rule;
+	enum dt_truncation truncation;
+	bool has_table;
+
+	truncation = native_find(process, scratch, &has_table);
+	if (truncation)
+		return truncation;
+	if (!has_table)
 		return native_follow_frame_pointer(scratch);
-	rule = &unwind_rules[native_find_rule(scratch, address) & (DT_UNWIND_RULES_MAX - 1)];
+	rule = &unwind_rules[scratch->native.rule & (DT_UNWIND_RULES_MAX - 1)];
 	switch (rule->cfa) {
 	case DT_CFA_NONE:
 		return DT_TRUNCATION_no_rule;
 	case DT_CFA_UNSUPPORTED:
 		return DT_TRUNCATION_unsupported_rule;
 	case DT_CFA_END:
-		native->is_outermost = 1;
+		scratch->native.is_outermost = 1;
 		return DT_TRUNCATION_none;
 	case DT_CFA_SIGNAL:
 		return native_follow_signal(scratch);

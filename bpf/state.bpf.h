@@ -21,14 +21,26 @@ struct native_state {
 	__u64 start, bytes;             /* of the mapping that the last frame was in; bytes 0: none yet */
 	__u64 base;                     /* … and its table */
 	__u32 pages, page_count;
+	__u32 flags;
+	__u32 reserved;
 	__u64 window;                   /* where the words in dt_scratch.stack come from */
 	__u32 window_bytes;             /* how many of them are there */
 	__u32 interrupted;              /* DT_FRAME_INTERRUPTED: pc is no return address, a signal came there */
 	__u32 frame_pointer_unknown;
 	__u32 is_outermost;             /* nobody called this frame */
 	__s32 index;                    /* of this frame in the traceback; −1: not kept */
-	__u32 reserved;
+	__u32 rule;                     /* of this frame */
 };
+
+/* A rule that was looked up before, so that it need not be searched again. */
+struct native_known_rule {
+	__u64 address;
+	__u32 mappings_version;         /* 0: nothing is known */
+	__u16 rule;
+	__u16 flags;                    /* of the mapping: DT_MAPPING_… */
+};
+
+#define NATIVE_KNOWN_BITS 8
 
 #define STACK_WINDOW_WORDS 256          /* a power of two, so that a mask bounds an index */
 
@@ -61,6 +73,7 @@ struct dt_scratch {
 	struct native_state native;
 	struct python_state python;
 	__u64 stack[STACK_WINDOW_WORDS]; /* a piece of the native stack */
+	struct native_known_rule known_rules[1 << NATIVE_KNOWN_BITS];
 	struct dt_traceback_event traceback;
 };
 

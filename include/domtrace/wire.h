@@ -216,7 +216,7 @@ struct dt_process {
 	__u32 slot;                     /* of its struct dt_process_state */
 	__u32 first_mapping;            /* row in `mappings` */
 	__u32 mapping_count;
-	__u32 mappings_version;         /* 1, 2, 3 …: goes with every traceback, so that its addresses are named by these mappings */
+	__u32 mappings_version;         /* their own, of all processes; goes with every traceback, so that it is named by these mappings */
 	__u32 removals;                 /* dt_process_state.removals when the mappings were read */
 	__u32 hold_signal;              /* sent to the thread in which the loader has mapped files; 0: none */
 	__u32 generation;               /* part of the keys of its rows */

@@ -78,7 +78,7 @@ static void expect_frames(enum dt_truncation truncation, const __u64 *wheres, __
 	assert_int_equal(event->truncation, truncation);
 	assert_int_equal(event->frame_count, count + 1);
 	assert_int_equal(event->total_frames, count + 1);
-	assert_int_equal(event->mappings_version, 1);
+	assert_int_equal(event->mappings_version, host_process(HOST_TGID)->mappings_version);
 	assert_int_equal(event->frames[0].where, CALL(0));
 	for (__u32 i = 0; i < count; i++) {
 		assert_int_equal(event->frames[i + 1].where, wheres[i]);
@@ -273,6 +273,7 @@ static void test_unknown_mapping(void **state)
 		host_time_ns += 60000000;
 	}
 	host_process(HOST_TGID)->mapping_count = 0;
+	host_process(HOST_TGID)->mappings_version++;
 	host_time_ns += 200000000;
 	expect_walk(unknown_mapping);
 	assert_non_null(host_event(DT_EVENT_UNKNOWN, 0));
@@ -318,6 +319,7 @@ static void test_removed_libraries(void **state)
 	process_states[0].removals = 2;
 	expect_walk(none, CALL(1));             /* a file that stays */
 	mappings[0].flags = DT_MAPPING_REMOVABLE;
+	host_process(HOST_TGID)->mappings_version++;
 	expect_walk(stale_mapping);
 	host_process(HOST_TGID)->removals = 2;
 	expect_walk(none, CALL(1));
@@ -345,6 +347,26 @@ static void test_return_probes(void **state)
 	expect_walk(none, CALL(1));
 }
 
+/* What was looked up once holds for its version of the mappings, and for no other. */
+static void test_other_mappings(void **state)
+{
+	struct dt_unwind_rule rules[] = { { .cfa = DT_CFA_STACK, .cfa_offset = 8 }, outermost };
+
+	(void)state;
+	*host_slot(STACK) = CALL(1);
+	*host_slot(STACK + 8) = FUNCTION(1) + 0x30;
+	for (__u32 i = 0; i < 8; i++) {
+		rules[0].cfa_offset = 8 + 8 * (i % 2);
+		put_file(rules, 2);
+		host_process(HOST_TGID)->mappings_version++;
+		for (int again = 0; again < 3; again++)
+			if (i % 2)
+				expect_walk(none, FUNCTION(1) + 0x30);
+			else
+				expect_walk(none, CALL(1));
+	}
+}
+
 /* ---- tables that are large ------------------------------------------------------------------------------------------------ */
 
 /* A page with as many rows as there can be, in another chunk than its index, whose rows each have their own rule. */
@@ -362,6 +384,7 @@ static void test_a_full_page(void **state)
 	mappings[0] = (struct dt_mapping_row){ .start = CODE, .end = CODE + 4096, .base = CODE, .pages = index, .page_count = 1 };
 	for (__u32 i = 0; i < 4096; i++)
 		assert_int_equal(walk_from(CODE + i + 1)->truncation, i % 3 ? DT_TRUNCATION_unsupported_rule : DT_TRUNCATION_none);
+	host_process(HOST_TGID)->mappings_version++;
 	mappings[0].pages = DT_UNWIND_CHUNKS_MAX * DT_UNWIND_CHUNK_WORDS; /* no chunk has that number */
 	assert_int_equal(walk_from(CODE + 1)->truncation, DT_TRUNCATION_no_rule);
 }
@@ -381,6 +404,7 @@ int main(void)
 		case_of(test_many_mappings),
 		case_of(test_removed_libraries),
 		case_of(test_return_probes),
+		case_of(test_other_mappings),
 		case_of(test_a_full_page),
 	};
 

@@ -93,10 +93,11 @@ static int follow_maps(struct dt_session *session, struct dt_traced *traced, boo
 	/* Read first: what is removed later than this is then known to be. */
 	uint32_t removals = __atomic_load_n(&session->bpf->bss->process_states[traced->row.slot].removals, __ATOMIC_ACQUIRE);
 	bool changed;
-	int error = dt_traced_read_maps(traced, &changed);
+	int error = dt_traced_read_maps(traced, session->mappings_version + 1, &changed);
 
 	if (error)
 		return error;
+	session->mappings_version += changed;
 	if (!changed && !row_changed && removals == traced->row.removals)
 		return 0;
 	error = dt_traced_attach(traced, &session->modules, session->bpf, session->method, &session->domains.filter, &session->log);

@@ -39,6 +39,7 @@ struct dt_session {
 	struct dt_collect *collect;
 	struct dt_traced **processes;
 	size_t process_count;
+	uint32_t mappings_version;      /* the last one given to mappings of a process */
 	struct dt_launch launch;
 	bool *stale;                    /* by process: its mappings have changed */
 	int event_error;                /* the first failure while a record was taken in */

@@ -80,6 +80,6 @@ def examples(find, least):
 
 def cases():
     return [
-        ("documents/README", examples(readme_examples, 6)),
-        ("documents/manual", examples(manual_examples, 6)),
+        ("documents/README", examples(readme_examples, 7)),
+        ("documents/manual", examples(manual_examples, 7)),
     ]

@@ -8,7 +8,7 @@
  * tp_dealloc is probed. What was read of a code object is therefore kept, by its address, until it is freed.
  */
 
-struct python_known_set known_codes[PYTHON_KNOWN_SETS];
+static struct python_known_set known_codes[PYTHON_KNOWN_SETS];
 
 static __always_inline struct python_known_set *python_known_set(__u32 interpreter, __u64 code)
 {

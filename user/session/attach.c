@@ -39,6 +39,7 @@ enum role {
 	ROLE_FREE,
 	ROLE_TRACK,
 	ROLE_UNTRACK,
+	ROLE_CODE,
 	ROLE_MAPPINGS,
 	ROLE_COUNT,
 };
@@ -55,6 +56,7 @@ static const struct {
 	[ROLE_FREE] = { "free_enter", false, false, { true, true, true } },
 	[ROLE_TRACK] = { "track_enter", false, false, { true, true, true } },
 	[ROLE_UNTRACK] = { "untrack_enter", false, false, { true, true, true } },
+	[ROLE_CODE] = { "code_enter", false, false, { true, true, true } },
 	[ROLE_MAPPINGS] = { "mappings_enter", false, false, { true, true, true } },
 };
 
@@ -146,6 +148,14 @@ static int attach_places(const struct domtrace_bpf *bpf, enum dt_attach_method m
 	return error;
 }
 
+/* Places that are no sites: one each. */
+static uint64_t find_place(const struct dt_module *module, enum role role)
+{
+	if (role == ROLE_CODE && module->has_python)
+		return module->python.code_free_vaddr;
+	return role == ROLE_MAPPINGS ? module->debug_state_vaddr : 0;
+}
+
 static void collect_places(const struct dt_module *module, const struct dt_attach_filter *filter, enum role role, struct places *places)
 {
 	places->count = 0;
@@ -158,8 +168,7 @@ static void collect_places(const struct dt_module *module, const struct dt_attac
 		places->offsets[places->count] = plan->offset;
 		places->cookies[places->count++] = plan->site;
 	}
-	if (role == ROLE_MAPPINGS && module->debug_state_vaddr &&
-	    !dt_elf_vaddr_to_offset(module->elf, module->debug_state_vaddr, &places->offsets[0])) {
+	if (find_place(module, role) && !dt_elf_vaddr_to_offset(module->elf, find_place(module, role), &places->offsets[0])) {
 		places->cookies[0] = 0;
 		places->count = 1;
 	}
@@ -167,7 +176,7 @@ static void collect_places(const struct dt_module *module, const struct dt_attac
 
 /* Returns before entries: no entry may be seen whose return is not. */
 static const enum role attach_order[] = {
-	ROLE_ALLOC_EXIT, ROLE_ALLOC_ENTER, ROLE_ALLOC_SESSION, ROLE_FREE, ROLE_TRACK, ROLE_UNTRACK, ROLE_MAPPINGS,
+	ROLE_ALLOC_EXIT, ROLE_ALLOC_ENTER, ROLE_ALLOC_SESSION, ROLE_FREE, ROLE_TRACK, ROLE_UNTRACK, ROLE_CODE, ROLE_MAPPINGS,
 };
 
 int dt_attach_module(const struct domtrace_bpf *bpf, enum dt_attach_method method, const struct dt_attach_filter *filter,

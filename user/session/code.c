@@ -16,7 +16,7 @@ static void code_free(struct dt_code *code)
 		return;
 	free(code->file);
 	free(code->name);
-	free(code->lines);
+	free(code->bytes);
 	free(code);
 }
 
@@ -29,23 +29,33 @@ static ucs4_t character_at(const uint8_t *data, uint32_t kind, size_t index)
 	return character > 0x10ffff || (character >= 0xd800 && character < 0xe000) ? 0xfffd : character;
 }
 
-/* Decodes a string that was cut off at `room` bytes, if it is that long; then it ends with "…". */
-static char *decode(const struct dt_code_string *string, const uint8_t *data, size_t room)
+#define PART_BYTES_MAX (16u << 20)      /* longer parts than any code object has; forged ones are not read */
+
+/*
+ * A part of a code object that is longer than its field in the record. It belongs to a function that is running, so mostly it is
+ * still there; that it is the same one is checked by its beginning. NULL: it is not, or there is no memory for it.
+ */
+static uint8_t *read_part(pid_t pid, uint64_t address, size_t size, const uint8_t *sent, size_t sent_size)
+{
+	DT_FREE uint8_t *bytes = size <= PART_BYTES_MAX ? malloc(size) : NULL;
+
+	if (!bytes || dt_process_read_memory(pid, address, bytes, size) || memcmp(bytes, sent, sent_size))
+		return NULL;
+	return DT_TAKE(bytes);
+}
+
+/* Decodes `length` characters; one that was `cut` ends with "…". */
+static char *decode(const uint8_t *data, uint32_t kind, size_t length, bool cut)
 {
 	static const uint8_t ellipsis[] = "\xe2\x80\xa6";
-	size_t length = string->length, to = 0;
-	uint8_t *text;
+	uint8_t *text = malloc(length * 4 + sizeof(ellipsis));
+	size_t to = 0;
 
-	if (string->kind != 1 && string->kind != 2 && string->kind != 4)
-		length = 0;
-	else if (length > room / string->kind)
-		length = room / string->kind;
-	text = malloc(length * 4 + sizeof(ellipsis));
 	if (!text)
 		return NULL;
 	for (size_t i = 0; i < length; i++)
-		to += (size_t)u8_uctomb(text + to, character_at(data, string->kind, i), 4);
-	if (length < string->length) {
+		to += (size_t)u8_uctomb(text + to, character_at(data, kind, i), 4);
+	if (cut) {
 		memcpy(text + to, ellipsis, sizeof(ellipsis) - 1);
 		to += sizeof(ellipsis) - 1;
 	}
@@ -53,54 +63,70 @@ static char *decode(const struct dt_code_string *string, const uint8_t *data, si
 	return (char *)text;
 }
 
-/*
- * The line table. One that is larger than the record belongs to a large function or module, which is running: the rest is
- * still there. That it is the same one is checked by its beginning.
- */
+static char *copy_string(pid_t pid, const struct dt_code_string *string, uint64_t address, const uint8_t *data, size_t room)
+{
+	DT_FREE uint8_t *whole = NULL;
+	size_t fits;
+
+	if (string->kind != 1 && string->kind != 2 && string->kind != 4)
+		return decode(data, 1, 0, string->length);
+	fits = room / string->kind;
+	if (string->length <= fits)
+		return decode(data, string->kind, string->length, false);
+	whole = read_part(pid, address, (size_t)string->length * string->kind, data, fits * string->kind);
+	return whole ? decode(whole, string->kind, string->length, false) : decode(data, string->kind, fits, true);
+}
+
+/* The table of lines; none where it is not there any more. */
 static int copy_lines(struct dt_code *code, const struct dt_code_event *event)
 {
-	DT_FREE uint8_t *lines = NULL;
-	size_t sent = event->lines_size, size = event->lines_size;
+	size_t size = event->lines_size;
 
-	if (sent > DT_CODE_LINES_BYTES)
-		sent = DT_CODE_LINES_BYTES;
-	if (size > (16u << 20))         /* no code object has that; a forged one gets no lines */
-		return 0;
-	lines = malloc(size + 1);
-	if (!lines)
-		return -ENOMEM;
-	memcpy(lines, event->lines, sent);
-	if (size > sent) {
-		if (dt_process_read_memory((pid_t)event->event.tgid, event->lines_address, lines, size) ||
-		    memcmp(lines, event->lines, sent))
+	if (size > DT_CODE_LINES_BYTES) {
+		code->bytes = read_part((pid_t)event->event.tgid, event->lines_address, size, event->lines, DT_CODE_LINES_BYTES);
+		if (!code->bytes)
 			return 0;
+	} else {
+		code->bytes = malloc(size + 1);
+		if (!code->bytes)
+			return -ENOMEM;
+		memcpy(code->bytes, event->lines, size);
 	}
-	code->lines = DT_TAKE(lines);
-	code->lines_size = size;
+	code->lines.bytes = code->bytes;
+	code->lines.size = size;
 	return 0;
+}
+
+static bool event_is_whole(const struct dt_code_event *event, size_t size)
+{
+	size_t lines = offsetof(struct dt_code_event, lines);
+
+	if (size < lines)
+		return false;
+	return size - lines >= (event->lines_size < DT_CODE_LINES_BYTES ? event->lines_size : DT_CODE_LINES_BYTES);
 }
 
 int dt_codes_add(struct dt_code **codes, const struct dt_code_event *event, size_t size)
 {
+	pid_t pid = (pid_t)event->event.tgid;
 	struct dt_code *code, *old;
 	int error;
 
-	if (size < sizeof(*event))
+	if (!event_is_whole(event, size))
 		return -EBADMSG;
 	code = calloc(1, sizeof(*code));
 	if (!code)
 		return -ENOMEM;
 	code->key.code = event->code;
 	code->key.pid = event->event.tgid;
-	code->first_line = event->first_line;
-	if (!event->unreadable) {
-		code->file = decode(&event->file_string, event->file, sizeof(event->file));
-		code->name = decode(&event->name_string, event->name, sizeof(event->name));
-		error = code->file && code->name ? copy_lines(code, event) : -ENOMEM;
-		if (error) {
-			code_free(code);
-			return error;
-		}
+	code->first_line = code->lines.first_line = event->first_line;
+	code->lines.format = (enum dt_python_lines)event->lines_format;
+	code->file = copy_string(pid, &event->file_string, event->file_address, event->file, sizeof(event->file));
+	code->name = copy_string(pid, &event->name_string, event->name_address, event->name, sizeof(event->name));
+	error = code->file && code->name ? copy_lines(code, event) : -ENOMEM;
+	if (error) {
+		code_free(code);
+		return error;
 	}
 	HASH_REPLACE(hh, *codes, key, sizeof(code->key), code, old);
 	code_free(old);

@@ -12,19 +12,21 @@
 
 #include <domtrace/wire.h>
 
+#include "target/python_lines.h"
+
 struct dt_code {
 	struct {
 		uint64_t code;
 		uint64_t pid;
 	} key;
 	char *file, *name;              /* UTF-8 */
+	uint8_t *bytes;                 /* of `lines` */
+	struct dt_python_line_table lines; /* empty: no line is known */
 	int first_line;
-	uint8_t *lines;
-	size_t lines_size;              /* 0: no line is known */
 	UT_hash_handle hh;
 };
 
-/* Adds or replaces one. Reads what did not fit into the record from the process. -ENOMEM, -EBADMSG. */
+/* Adds or replaces one. Reads what did not fit into the record from the process, if it is still there. -ENOMEM, -EBADMSG. */
 int dt_codes_add(struct dt_code **codes, const struct dt_code_event *event, size_t size);
 const struct dt_code *dt_codes_find(struct dt_code *codes, pid_t pid, uint64_t code);
 void dt_codes_remove_process(struct dt_code **codes, pid_t pid);

@@ -64,7 +64,7 @@ static bool have_same_code(const struct dt_maps *left, const struct dt_maps *rig
 	return !a && !b;
 }
 
-int dt_traced_read_maps(struct dt_traced *traced, bool *ret_changed)
+int dt_traced_read_maps(struct dt_traced *traced, uint32_t version, bool *ret_changed)
 {
 	struct dt_maps maps;
 	int error = dt_maps_read(traced->pid, &maps);
@@ -79,7 +79,7 @@ int dt_traced_read_maps(struct dt_traced *traced, bool *ret_changed)
 	if (*ret_changed) {
 		dt_maps_clear(&traced->old_maps);
 		traced->old_maps = traced->maps;
-		traced->row.mappings_version++;
+		traced->row.mappings_version = version;
 	} else {
 		dt_maps_clear(&traced->maps);
 	}
@@ -136,16 +136,10 @@ static int remember_attached(struct dt_traced *traced, const struct dt_module *m
 }
 
 /* What the programs must know of the process, from all that it maps now. */
-static void fill_row(struct dt_process *row, const struct dt_module *module, uint64_t bias)
+static void fill_row(const struct dt_traced *traced, struct dt_process *row, const struct dt_module *module, uint64_t bias)
 {
-	const struct dt_python *python = &module->python;
-
-	if (module->has_python && python->layout) {
-		row->python.present = 1;
-		row->python.layout = *python->layout;
-		row->python.thread_key = python->thread_key_vaddr + bias;
-		row->python.thread_current = python->thread_current_vaddr + bias;
-	}
+	if (traced->python == &module->python)
+		dt_python_place(traced->python, traced->pid, bias, &row->python);
 	if (module->has_tls_layout) {
 		row->python.tls_first_block = module->tls_first_block;
 		row->python.tls_blocks = module->tls_blocks;
@@ -193,12 +187,12 @@ static void count_sites(struct dt_traced *traced, const struct dt_module *module
 
 static void note_python(struct dt_traced *traced, const struct dt_module *module, const struct dt_log *log)
 {
-	if (!module->has_python)
+	if (!module->has_python || traced->python == &module->python || (traced->python && !traced->python->unsupported))
 		return;
 	traced->python = &module->python;
-	if (!module->python.layout)
-		dt_log_warning(log, "process %d runs CPython %s, whose frames domtrace does not understand: its tracebacks are native",
-			       (int)traced->pid, module->python.version);
+	if (module->python.unsupported)
+		dt_log_warning(log, "process %d runs CPython %s, %s: its tracebacks are native",
+			       (int)traced->pid, module->python.version, module->python.unsupported);
 }
 
 static int attach_module(struct dt_traced *traced, const struct dt_mapping *mapping, const struct dt_module *module,
@@ -212,7 +206,6 @@ static int attach_module(struct dt_traced *traced, const struct dt_mapping *mapp
 	if (error)
 		return error;
 	count_sites(traced, module, filter);
-	note_python(traced, module, log);
 	return 0;
 }
 
@@ -230,6 +223,16 @@ static int find_module(const struct dt_traced *traced, struct dt_modules *module
 	if (!error && module->elf && !dt_module_bias(module, mapping, ret_bias))
 		*ret_module = module;
 	return error == -ENOMEM ? error : 0;
+}
+
+/* Frees of code objects are seen from now on: what the programs keep of them goes by this number. */
+static void number_interpreter(struct dt_traced *traced, struct dt_modules *modules, struct dt_interpreter *interpreter)
+{
+	if (!interpreter->present || !traced->python->code_free_vaddr)
+		return;
+	if (!traced->interpreter)
+		traced->interpreter = ++modules->interpreter_count;
+	interpreter->number = traced->interpreter;
 }
 
 int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const struct domtrace_bpf *bpf,
@@ -266,9 +269,11 @@ int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const
 			if (error)
 				return error;
 		}
-		fill_row(&row, module, bias);
+		note_python(traced, module, log);
+		fill_row(traced, &row, module, bias);
 		before = module;        /* a file may have several executable mappings, side by side */
 	}
+	number_interpreter(traced, modules, &row.python);
 	traced->row = row;
 	return 0;
 }
@@ -285,6 +290,7 @@ bool dt_traced_has_allocator(const struct dt_traced *traced)
 void dt_traced_forget_image(struct dt_traced *traced)
 {
 	traced->python = NULL;
+	traced->interpreter = 0;
 	traced->row.python = (struct dt_interpreter){ 0 };
 	traced->row.mapping_count = 0;
 	traced->row.generation++;

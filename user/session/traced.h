@@ -22,6 +22,7 @@ struct dt_traced {
 	bool exited;
 	struct dt_process_info info;
 	const struct dt_python *python; /* owned by its module; NULL: none found */
+	uint32_t interpreter;           /* its number (dt_interpreter.number); 0: it has none */
 	uint64_t image;                 /* where its stack begins: another value means another program (exec) */
 	struct dt_maps maps;            /* as last read: their version is row.mappings_version */
 	struct dt_maps old_maps;        /* those before, while tracebacks that were walked by them may still come */
@@ -39,10 +40,11 @@ struct dt_traced *dt_traced_new(pid_t pid, int pidfd, uint32_t slot);
 void dt_traced_free(struct dt_traced *traced);
 
 /*
- * Reads its mappings anew and says whether code came or went; `old_maps` keeps those before. -ESRCH: it has gone, the old
+ * Reads its mappings anew and says whether code came or went: they are `version` then, which no other mappings of any process
+ * have, and `old_maps` keeps those before. -ESRCH: it has gone, the old
  * ones stay.
  */
-int dt_traced_read_maps(struct dt_traced *traced, bool *ret_changed);
+int dt_traced_read_maps(struct dt_traced *traced, uint32_t version, bool *ret_changed);
 /* The mappings of a version that tracebacks speak of. */
 const struct dt_maps *dt_traced_maps(const struct dt_traced *traced, uint32_t version);
 /* No traceback of an earlier version will come any more. */

@@ -2,67 +2,16 @@
 #include "target/python.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
-
-/* One minor version: from its first final release up to the next version's first alpha its structures do not change. */
-struct release {
-	uint32_t first_hex, end_hex;    /* end exclusive */
-	uint32_t thread_current;        /* _PyRuntime → gilstate.tstate_current */
-	uint32_t thread_key;            /* _PyRuntime → gilstate.autoTSSkey */
-	struct dt_python_layout layout;
-};
-
-static const struct release releases[] = {
-	{
-		/*
-		 * CPython 3.11: Include/internal/pycore_runtime.h, Include/cpython/pystate.h (PyThreadState, _PyCFrame),
-		 * Include/internal/pycore_frame.h, Include/cpython/code.h, unicodeobject.h and bytesobject.h of v3.11.0 to
-		 * v3.11.9; measured with gdb on Debian's 3.11.2 and on 3.11.7 built with a shared libpython.
-		 */
-		.first_hex = 0x030b00f0,
-		.end_hex = 0x030c0000,
-		.thread_current = 576,
-		.thread_key = 592,
-		.layout = {
-			.thread_cframe = 56,
-			.cframe_current_frame = 8,
-			.thread_thread_id = 152,
-			.frame_code = 32,
-			.frame_previous = 48,
-			.frame_instruction = 56,
-			.frame_owner = 69,
-			.code_first_line = 72,
-			.code_filename = 112,
-			.code_name = 128,
-			.code_lines = 136,
-			.code_first_traceable = 168,
-			.code_bytecode = 184,
-			.string_length = 16,
-			.string_state = 32,
-			.string_ascii_data = 48,
-			.string_data = 72,
-			.bytes_size = 16,
-			.bytes_data = 32,
-		},
-	},
-};
-
-/* Exactly `size` bytes of the file at an address. */
-static bool read_bytes(const struct dt_elf *elf, uint64_t vaddr, void *to, size_t size)
-{
-	const uint8_t *bytes;
-	size_t have;
-
-	if (dt_elf_bytes(elf, vaddr, size, &bytes, &have) || have != size)
-		return false;
-	memcpy(to, bytes, size);
-	return true;
-}
+#include "target/probe_site.h"
+#include "target/process.h"
+#include "target/python_eval.h"
+#include "target/python_offsets.h"
+#include "target/python_thread.h"
 
 /* ---- the version --------------------------------------------------------------------------------------------- */
 
@@ -169,41 +118,102 @@ static bool find_version_in_code(const struct dt_elf *elf, const struct dt_elf_s
 
 /* ---- what it is ---------------------------------------------------------------------------------------------- */
 
+#define NOT_UNDERSTOOD "whose frames domtrace does not understand"
+#define BUILT_OTHERWISE "which is built in another way than its release, so that domtrace does not understand its frames"
+#define FREE_THREADED "built without the global interpreter lock, whose frames are not supported"
+
+/* _PyRuntime, by its symbol or by the section that it has of its own (3.10 and later). */
+static bool find_runtime(struct dt_elf *elf, struct dt_elf_symbol *runtime)
+{
+	const uint8_t *bytes;
+	size_t size;
+
+	if (!dt_elf_find_symbol(elf, "_PyRuntime", runtime))
+		return true;
+	*runtime = (struct dt_elf_symbol){ .object = true };
+	if (dt_elf_section(elf, ".PyRuntime", &bytes, &size, &runtime->vaddr))
+		return false;
+	runtime->size = size;
+	return runtime->vaddr;
+}
+
+/* The layout of this very file: what it tells of itself, if it does, or what the table has for its version. NULL or why not. */
+static const char *find_offsets(struct dt_elf *elf, const struct dt_elf_symbol *runtime, uint32_t version_hex,
+				struct dt_python_offsets *ret_offsets)
+{
+	const struct dt_python_offsets *listed = dt_python_offsets_find(version_hex);
+	uint8_t told[DT_PYTHON_DEBUG_OFFSETS_BYTES];
+	int error = -ENOENT;
+
+	if (!dt_elf_read(elf, runtime->vaddr, told, sizeof(told)))
+		error = dt_python_offsets_read(told, sizeof(told), version_hex, ret_offsets);
+	if (error == -ENOTSUP)
+		return FREE_THREADED;
+	if (error && !listed)
+		return NOT_UNDERSTOOD;
+	if (error)
+		*ret_offsets = *listed;
+	else if (listed)
+		ret_offsets->thread_key = listed->thread_key;
+	return dt_python_offsets_agree(elf, ret_offsets) ? NULL : BUILT_OTHERWISE;
+}
+
 /*
- * A table that is not right for this build would give wrong frames, so it must agree with what the file tells of
- * itself: PyCode_Type.tp_basicsize (at 32) is the offset of co_code_adaptive since 3.11 (Objects/codeobject.c).
+ * The routes to a thread's state: as the code shows them, otherwise as the table has them. Where both are known they have to be
+ * the same; a release that keeps them elsewhere in _PyRuntime is known by its code alone.
  */
-static bool agrees(const struct dt_elf *elf, const struct release *release, const struct dt_elf_symbol *runtime)
+static bool find_thread(struct dt_elf *elf, const struct dt_elf_symbol *runtime, const struct dt_python_offsets *offsets,
+			struct dt_python *python)
 {
-	struct dt_elf_symbol code_type;
-	uint64_t basic_size;
+	struct dt_python_thread thread;
 
-	if (runtime->size && runtime->size < release->thread_key + 8)
-		return false;
-	if (dt_elf_find_symbol(elf, "PyCode_Type", &code_type) || !read_bytes(elf, code_type.vaddr + 32, &basic_size, 8))
-		return false;
-	return basic_size == release->layout.code_bytecode;
-}
-
-static void find_layout(const struct dt_elf *elf, struct dt_python *python)
-{
-	struct dt_elf_symbol runtime;
-
-	if (dt_elf_find_symbol(elf, "_PyRuntime", &runtime))
-		return;
-	for (size_t i = 0; i < DT_ARRAY_SIZE(releases); i++) {
-		const struct release *release = &releases[i];
-
-		if (python->version_hex < release->first_hex || python->version_hex >= release->end_hex ||
-		    !agrees(elf, release, &runtime))
-			continue;
-		python->layout = &release->layout;
-		python->thread_current_vaddr = runtime.vaddr + release->thread_current;
-		python->thread_key_vaddr = runtime.vaddr + release->thread_key;
+	dt_python_thread_find(elf, &thread);
+	if (offsets->thread_current) {
+		python->thread_current_vaddr = runtime->vaddr + offsets->thread_current;
+		if (thread.current_vaddr && thread.current_vaddr != python->thread_current_vaddr)
+			return false;
+	} else {
+		python->variable = thread.variable;
+		python->variable_place = thread.variable_place;
+		python->variable_addend = thread.variable_addend;
 	}
+	if (thread.key_vaddr)
+		python->thread_key_vaddr = thread.key_vaddr;
+	else if (offsets->thread_key)
+		python->thread_key_vaddr = runtime->vaddr + offsets->thread_key;
+	if (!runtime->size)
+		return true;
+	return !python->thread_key_vaddr ||
+	       (python->thread_key_vaddr >= runtime->vaddr && python->thread_key_vaddr - runtime->vaddr <= runtime->size - 8);
 }
 
-int dt_python_detect(const struct dt_elf *elf, struct dt_python *ret_python)
+static void find_frames(struct dt_elf *elf, struct dt_python *python)
+{
+	struct dt_python_offsets offsets = { 0 };
+	struct dt_python found = *python;
+	struct dt_probe_site place;
+	struct dt_elf_symbol runtime;
+	uint64_t code_free;
+
+	python->unsupported = NOT_UNDERSTOOD;
+	if (!found.version_hex || !find_runtime(elf, &runtime))
+		return;
+	python->unsupported = find_offsets(elf, &runtime, found.version_hex, &offsets);
+	if (python->unsupported)
+		return;
+	found.layout = offsets.layout;
+	if (!find_thread(elf, &runtime, &offsets, &found)) {
+		python->unsupported = BUILT_OTHERWISE;
+		return;
+	}
+	dt_python_eval_find(elf, found.eval);
+	code_free = dt_python_code_free_find(elf);
+	if (code_free && !dt_probe_site_find(elf, code_free, &place))
+		found.code_free_vaddr = place.vaddr;
+	*python = found;
+}
+
+int dt_python_detect(struct dt_elf *elf, struct dt_python *ret_python)
 {
 	struct dt_python python = { .version = "unknown" };
 	struct dt_elf_symbol get_version, version;
@@ -212,16 +222,57 @@ int dt_python_detect(const struct dt_elf *elf, struct dt_python *ret_python)
 	/* A program that only links with libpython imports the function and has not got it. */
 	if (dt_elf_find_symbol(elf, "Py_GetVersion", &get_version) || !get_version.function)
 		return -ENOENT;
-	if (!dt_elf_find_symbol(elf, "Py_Version", &version) && read_bytes(elf, version.vaddr, &hex, sizeof(hex)) &&
+	if (!dt_elf_find_symbol(elf, "Py_Version", &version) && !dt_elf_read(elf, version.vaddr, &hex, sizeof(hex)) &&
 	    hex <= UINT32_MAX)
 		python.version_hex = (uint32_t)hex;
 	else if (!find_version_in_code(elf, &get_version, &python.version_hex))
 		python.version_hex = 0;
 	if (!write_version(python.version_hex, python.version, sizeof(python.version)))
 		python.version_hex = 0;
-	find_layout(elf, &python);
+	find_frames(elf, &python);
 	*ret_python = python;
 	return 0;
+}
+
+/* ---- in a process ------------------------------------------------------------------------------------------------ */
+
+/* The running state of a thread, where a thread-local variable holds it. */
+static void place_variable(const struct dt_python *python, pid_t pid, uint64_t bias, struct dt_interpreter *interpreter)
+{
+	uint64_t words[2] = { 0 };
+
+	if (python->variable == DT_PYTHON_VARIABLE_OFFSET) {
+		interpreter->thread_current = python->variable_place;
+		interpreter->current_is_local = 1;
+	} else if (python->variable == DT_PYTHON_VARIABLE_SLOT) {
+		/* 0 before the loader has been there */
+		if (dt_process_read_memory(pid, python->variable_place + bias, words, sizeof(words[0])) || !words[0])
+			return;
+		interpreter->thread_current = words[0] + (uint64_t)python->variable_addend;
+		interpreter->current_is_local = 1;
+	} else if (python->variable == DT_PYTHON_VARIABLE_MODULE) {
+		if (dt_process_read_memory(pid, python->variable_place + bias, words, sizeof(words)) || words[0] > UINT32_MAX)
+			return;
+		interpreter->tls_module = (uint32_t)words[0];
+		interpreter->thread_variable = words[1] + (uint64_t)python->variable_addend;
+	}
+}
+
+void dt_python_place(const struct dt_python *python, pid_t pid, uint64_t bias, struct dt_interpreter *interpreter)
+{
+	if (python->unsupported)
+		return;
+	interpreter->present = 1;
+	interpreter->layout = python->layout;
+	if (python->thread_current_vaddr)
+		interpreter->thread_current = python->thread_current_vaddr + bias;
+	if (python->thread_key_vaddr)
+		interpreter->thread_key = python->thread_key_vaddr + bias;
+	place_variable(python, pid, bias, interpreter);
+	for (size_t i = 0; i < DT_ARRAY_SIZE(python->eval) && python->eval[i].end; i++) {
+		interpreter->eval[i].start = python->eval[i].start + bias;
+		interpreter->eval[i].end = python->eval[i].end + bias;
+	}
 }
 
 /* ---- thread-specific data of glibc --------------------------------------------------------------------------- */
@@ -231,7 +282,7 @@ static int read_descriptor(const struct dt_elf *libc, const char *name, uint32_t
 {
 	struct dt_elf_symbol symbol;
 
-	if (dt_elf_find_symbol(libc, name, &symbol) || !read_bytes(libc, symbol.vaddr, ret_words, 12))
+	if (dt_elf_find_symbol(libc, name, &symbol) || dt_elf_read(libc, symbol.vaddr, ret_words, 12))
 		return -ENOENT;
 	return 0;
 }

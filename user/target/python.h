@@ -33,7 +33,7 @@ struct dt_python {
 	uint64_t variable_place;
 	int64_t variable_addend;        /* to be added to the offset */
 	struct dt_address_range eval[2]; /* vaddrs of _PyEval_EvalFrameDefault: its main part, its cold part */
-	uint64_t code_free_vaddr;       /* of the function that frees code objects; 0: not all frees go through it */
+	uint64_t code_free_vaddr;       /* where the function that frees code objects is probed; 0: not all frees go through it */
 };
 
 /* -ENOENT: there is no CPython in the file. */

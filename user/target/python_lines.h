@@ -6,7 +6,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The location table of CPython 3.11 and later (Objects/locations.md). 0: the instruction has no line. */
-int dt_python_line_find(const uint8_t *table, size_t size, int first_line, uint32_t instruction);
+#include <linux/types.h>
+
+#include <domtrace/wire.h>
+
+struct dt_python_line_table {
+	const uint8_t *bytes;
+	size_t size;
+	int first_line;
+	enum dt_python_lines format;
+};
+
+#define DT_PYTHON_NOT_STARTED UINT32_MAX        /* the instruction of a frame that has executed none */
+
+/* `instruction` is a byte offset in the bytecode. 0: the instruction has no line. */
+int dt_python_line_find(const struct dt_python_line_table *table, uint32_t instruction);
 
 #endif

@@ -51,6 +51,17 @@ static int plan_site(const struct dt_elf *elf, const char *file, bool cheap, con
 	return error;
 }
 
+/*
+ * The files of a process call each other's functions by their dynamic symbols. A program that no loader takes part in is one file:
+ * what its allocator's functions are called is in its other symbols, if it was not stripped of them.
+ */
+static bool is_callable(const struct dt_elf *elf, const struct dt_elf_symbol *symbol)
+{
+	if (!symbol->function || symbol->indirect)
+		return false;
+	return symbol->dynamic || (symbol->global && dt_elf_entry(elf) && !dt_elf_interpreter(elf));
+}
+
 int dt_sites_plan(const struct dt_elf *elf, const char *file, bool cheap, const struct dt_log *log,
 		  struct dt_site_plan **ret_plans, size_t *ret_count)
 {
@@ -63,7 +74,7 @@ int dt_sites_plan(const struct dt_elf *elf, const char *file, bool cheap, const 
 		struct dt_elf_symbol symbol;
 		struct dt_site_plan *same;
 
-		if (dt_elf_find_symbol(elf, infos[site].symbol, &symbol) || !symbol.function || symbol.indirect || !symbol.dynamic)
+		if (dt_elf_find_symbol(elf, infos[site].symbol, &symbol) || !is_callable(elf, &symbol))
 			continue;
 		same = find_entry(plans, count, symbol.vaddr);
 		if (same && infos[same->site].shape == infos[site].shape)

@@ -69,7 +69,7 @@ static void test_overlaps_aliases_and_gaps(void **state)
 	dl_iterate_phdr(find_base, &base);
 	first = (uintptr_t)dt_sym_outer - base - 16;
 	assert_int_equal(dt_elf_open(open("/proc/self/exe", O_RDONLY), &elf), 0);
-	assert_int_equal(dt_symbols_new(elf, &symbols), 0);
+	assert_int_equal(dt_symbols_new(elf, -1, &symbols), 0);
 	for (size_t i = 0; i < DT_ARRAY_SIZE(cases); i++) {
 		for (int at = cases[i].from; at < cases[i].to; at++) {
 			const char *name = dt_symbols_find(symbols, first + (uint64_t)at, &offset);
@@ -156,7 +156,7 @@ static void test_libc_as_without_an_index(void **state)
 	/* Under AddressSanitizer malloc is its own: any other function of libc will do. */
 	assert_true(dladdr(dlsym(RTLD_NEXT, "getppid"), &info));
 	assert_int_equal(dt_elf_open(open(info.dli_fname, O_RDONLY), &elf), 0);
-	assert_int_equal(dt_symbols_new(elf, &symbols), 0);
+	assert_int_equal(dt_symbols_new(elf, -1, &symbols), 0);
 	assert_int_equal(dt_elf_each_symbol(elf, keep_function, slow), 0);
 	assert_true(slow->count < DT_ARRAY_SIZE(slow->functions));
 	assert_true(dt_elf_text(elf, 0, &vaddr, &bytes, &size));

@@ -420,6 +420,8 @@ int dt_session_fd(const struct dt_session *session)
 	return session->epoll_fd;
 }
 
+#define NAMING_NS 2000000               /* at a time: more tracebacks arrive meanwhile */
+
 int dt_session_dispatch(struct dt_session *session)
 {
 	int error = dt_session_consume(session);
@@ -429,6 +431,10 @@ int dt_session_dispatch(struct dt_session *session)
 	if (!error && !session->stopped)
 		error = follow_stale(session);
 	notice_ends(session);
+	if (!error)
+		error = dt_tracebacks_name(session->tracebacks, NAMING_NS);
+	if (error == -EAGAIN)
+		error = 0;              /* the others later */
 	if (error)
 		return dt_log_error(&session->log, error, "cannot follow the traced processes: %s", strerror(-error));
 	return 0;

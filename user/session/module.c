@@ -2,18 +2,23 @@
 #include "session/module.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "target/process.h"
 
 static void module_free(struct dt_module *module)
 {
 	if (!module)
 		return;
-	dt_symbols_free(module->symbols);
 	dt_elf_close(module->elf);
+	if (module->fd >= 0)
+		close(module->fd);
 	free(module->plans);
 	free(module->path);
 	free(module);
@@ -104,10 +109,8 @@ static int read_sites(struct dt_modules *modules, struct dt_module *module)
 
 static int read_elf(struct dt_modules *modules, struct dt_module *module)
 {
-	int error = dt_symbols_new(module->elf, &module->symbols);
+	int error = module->key.device != DT_MODULE_VDSO_DEVICE ? read_sites(modules, module) : 0;
 
-	if (!error && module->key.device != DT_MODULE_VDSO_DEVICE)
-		error = read_sites(modules, module);
 	if (!error)
 		error = store_unwind_table(modules, module);
 	return error;
@@ -124,10 +127,12 @@ static void fill_key(const struct dt_mapping *mapping, struct dt_module *module)
 
 #define VDSO_BYTES_MAX (1u << 20)
 
-static int open_vdso(pid_t pid, const struct dt_mapping *mapping, struct dt_elf **ret_elf)
+/* A copy in a file without a name, so that it is named as any other file is. */
+static int open_vdso(pid_t pid, const struct dt_mapping *mapping)
 {
 	size_t size = mapping->end - mapping->start;
 	DT_FREE void *image = NULL;
+	DT_FD int fd = -1;
 	int error;
 
 	if (size > VDSO_BYTES_MAX)
@@ -136,17 +141,22 @@ static int open_vdso(pid_t pid, const struct dt_mapping *mapping, struct dt_elf 
 	if (!image)
 		return -ENOMEM;
 	error = dt_process_read_memory(pid, mapping->start, image, size);
-	return error ? error : dt_elf_open_image(image, size, ret_elf);
+	if (error)
+		return error;
+	fd = memfd_create("domtrace-vdso", MFD_CLOEXEC);
+	error = fd < 0 ? -errno : dt_file_write_all(fd, image, size);
+	return error ? error : DT_TAKE_FD(fd);
 }
 
-static int open_elf(pid_t pid, const struct dt_mapping *mapping, struct dt_elf **ret_elf)
+static int open_elf(struct dt_module *module, pid_t pid, const struct dt_mapping *mapping)
 {
 	int fd;
 
-	if (!mapping->inode)
-		return open_vdso(pid, mapping, ret_elf);
-	fd = dt_mapping_open(pid, mapping);
-	return fd < 0 ? fd : dt_elf_open(fd, ret_elf);
+	module->fd = mapping->inode ? dt_mapping_open(pid, mapping) : open_vdso(pid, mapping);
+	if (module->fd < 0)
+		return module->fd;
+	fd = fcntl(module->fd, F_DUPFD_CLOEXEC, 0);
+	return fd < 0 ? -errno : dt_elf_open(fd, &module->elf);
 }
 
 /* Mapped, executable, not ELF (or damaged): code that has no names. */
@@ -163,13 +173,18 @@ static int module_new(struct dt_modules *modules, pid_t pid, const struct dt_map
 	if (!module)
 		return -ENOMEM;
 	fill_key(mapping, module);
+	module->fd = -1;
 	module->path = strdup(mapping->path ? mapping->path : "?");
-	error = module->path ? open_elf(pid, mapping, &module->elf) : -ENOMEM;
+	error = module->path ? open_elf(module, pid, mapping) : -ENOMEM;
 	if (!error)
 		error = read_elf(modules, module);
 	if (error && !is_no_elf(error)) {
 		module_free(module);
 		return error;
+	}
+	if (!module->elf && module->fd >= 0) {
+		close(module->fd);
+		module->fd = -1;
 	}
 	*ret_module = module;
 	return 0;
@@ -205,7 +220,7 @@ void dt_modules_clear(struct dt_modules *modules)
 int dt_module_bias(const struct dt_module *module, const struct dt_mapping *mapping, uint64_t *ret_bias)
 {
 	uint64_t vaddr;
-	int error = dt_elf_offset_to_vaddr(module->elf, mapping->offset, &vaddr);
+	int error = dt_elf_text_vaddr(module->elf, mapping->offset, &vaddr);
 
 	if (!error)
 		*ret_bias = mapping->start - vaddr;

@@ -14,7 +14,6 @@
 #include "target/elf.h"
 #include "target/maps.h"
 #include "target/python.h"
-#include "target/symbols.h"
 
 struct dt_module {
 	struct {
@@ -22,7 +21,7 @@ struct dt_module {
 	} key;
 	char *path;                     /* as the first process that mapped it sees it */
 	struct dt_elf *elf;             /* NULL: not an ELF file, nothing below is filled in */
-	struct dt_symbols *symbols;
+	int fd;                         /* of the file, open as long as the module is there: for who names its addresses; −1: none */
 	struct dt_site_plan *plans;
 	size_t plan_count;
 	struct dt_python python;
@@ -42,6 +41,7 @@ struct dt_module {
 
 struct dt_modules {
 	struct dt_module *table;
+	uint32_t interpreter_count;     /* of program images with a CPython: numbers them */
 	struct dt_unwind *unwind;       /* where unwind tables go */
 	bool cheap_sites;
 	const struct dt_log *log;

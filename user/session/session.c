@@ -158,6 +158,22 @@ static int parse_stack(const struct dt_session_opts *opts, enum dt_stack *ret_st
 	return dt_log_error(&opts->log, -EINVAL, "there is no stack '%s': it is one of auto, python, native, mixed", opts->stack);
 }
 
+static int start_naming(struct dt_session *session, const struct dt_session_opts *opts)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	struct dt_resolve_opts resolve = {
+		.modules = &session->modules,
+		.log = &session->log,
+		.raw_names = opts->raw_names,
+		.debuginfod = opts->debuginfod,
+	};
+	int error = dt_tracebacks_new(&resolve, &session->tracebacks);
+
+	if (!error && epoll_ctl(session->epoll_fd, EPOLL_CTL_ADD, dt_tracebacks_fd(session->tracebacks), &event))
+		error = -errno;
+	return error;
+}
+
 static int session_start(struct dt_session *session, const struct dt_session_opts *opts)
 {
 	int error = dt_domains_parse(opts->domains, &session->log, &session->domains);
@@ -188,7 +204,7 @@ static int session_start(struct dt_session *session, const struct dt_session_opt
 	if (!error)
 		error = dt_collect_new(session->bpf, &session->collect);
 	if (!error)
-		error = dt_tracebacks_new(&session->modules, &session->tracebacks);
+		error = start_naming(session, opts);
 	return error ? dt_log_error(&session->log, error, "cannot set the session up: %s", strerror(-error)) : 0;
 }
 

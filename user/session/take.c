@@ -69,6 +69,26 @@ static int read_tables(struct dt_session *session, struct dt_snapshot *snapshot,
 	return error;
 }
 
+#define NAMING_SLICE_NS 20000000        /* between two looks at what the programs have sent */
+#define NAMING_SECONDS_MAX 60           /* what has no name by then gets it in a later snapshot */
+
+/* The names of all that the snapshot may show. Mostly they are there; the first of a large program may take seconds. */
+static int find_names(struct dt_session *session)
+{
+	size_t places = dt_tracebacks_places(session->tracebacks);
+	struct timespec begin, now;
+	int error;
+
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	do {
+		error = dt_tracebacks_name(session->tracebacks, NAMING_SLICE_NS);
+		if (error == -EAGAIN)
+			error = dt_session_consume(session);
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	} while (!error && !dt_tracebacks_are_named(session->tracebacks, places) && now.tv_sec - begin.tv_sec < NAMING_SECONDS_MAX);
+	return error;
+}
+
 int dt_session_take_snapshot(struct dt_session *session, const char *label, struct dt_snapshot **ret_snapshot)
 {
 	struct dt_snapshot *snapshot;
@@ -81,6 +101,8 @@ int dt_session_take_snapshot(struct dt_session *session, const char *label, stru
 	if (error)
 		return error;
 	error = read_tables(session, snapshot, &now);
+	if (!error)
+		error = find_names(session);
 	if (!error)
 		error = fill_header(session, label, &now, snapshot);
 	if (!error)

@@ -7,10 +7,9 @@
 
 #include "base/cleanup.h"
 #include "session/code.h"
-#include "target/call.h"
 #include "target/python_lines.h"
 
-/* From the number that the programs gave a traceback to its row in `names`. */
+/* From the number that the programs gave a traceback to its row in `rows`. */
 struct known {
 	struct {
 		uint64_t traceback;
@@ -21,25 +20,58 @@ struct known {
 	UT_hash_handle hh;
 };
 
-struct dt_tracebacks {
-	struct dt_modules *modules;
-	struct dt_code *codes;
-	struct known *known;
-	struct dt_snapshot *names;      /* only its frames and tracebacks are used: equal ones stand there once */
-	uint32_t *copied;               /* frame in `names` → frame in the snapshot that is being filled, + 1 */
-	size_t copied_count;
+/*
+ * A frame of a traceback in `rows`: the number of a native place, or, with this bit, of a Python frame. What a place looks like,
+ * and how many frames it is, may still change.
+ */
+#define PYTHON_FRAME 0x80000000u
+
+/* Where a place or a Python frame stands in the snapshot that is being filled. */
+struct copied {
+	uint32_t first;                 /* in `shown` */
+	uint32_t count;                 /* 0: it has not been copied yet */
 };
 
-int dt_tracebacks_new(struct dt_modules *modules, struct dt_tracebacks **ret_tracebacks)
+struct dt_tracebacks {
+	struct dt_resolve *resolve;
+	struct dt_code *codes;
+	struct known *known;
+	struct dt_snapshot *rows;       /* Python frames, and tracebacks as described above: equal ones stand there once */
+	struct copied *copied;          /* places, then Python frames */
+	size_t place_count, python_count; /* … so many of each */
+	uint32_t *shown;                /* frames of the snapshot */
+	size_t shown_count, shown_room;
+	uint32_t *frames;               /* of one traceback of the snapshot */
+	size_t frame_room;
+};
+
+static int make_room(uint32_t **vector, size_t *room, size_t count)
+{
+	uint32_t *grown;
+
+	if (count <= *room)
+		return 0;
+	grown = reallocarray(*vector, 2 * count, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	*vector = grown;
+	*room = 2 * count;
+	return 0;
+}
+
+int dt_tracebacks_new(const struct dt_resolve_opts *opts, struct dt_tracebacks **ret_tracebacks)
 {
 	struct dt_tracebacks *tracebacks = calloc(1, sizeof(*tracebacks));
-	int error = tracebacks ? dt_snapshot_new(&tracebacks->names) : -ENOMEM;
+	int error = tracebacks ? dt_snapshot_new(&tracebacks->rows) : -ENOMEM;
 
+	if (!error)
+		error = make_room(&tracebacks->frames, &tracebacks->frame_room, DT_FRAMES_MAX);
+	if (!error)
+		error = dt_resolve_new(opts, &tracebacks->resolve);
 	if (error) {
-		free(tracebacks);
+		dt_tracebacks_free(tracebacks);
 		return error;
 	}
-	tracebacks->modules = modules;
 	*ret_tracebacks = tracebacks;
 	return 0;
 }
@@ -62,8 +94,11 @@ void dt_tracebacks_free(struct dt_tracebacks *tracebacks)
 		return;
 	remove_known(tracebacks, 0, true);
 	dt_codes_clear(&tracebacks->codes);
-	dt_snapshot_free(tracebacks->names);
+	dt_resolve_free(tracebacks->resolve);
+	dt_snapshot_free(tracebacks->rows);
 	free(tracebacks->copied);
+	free(tracebacks->shown);
+	free(tracebacks->frames);
 	free(tracebacks);
 }
 
@@ -71,11 +106,32 @@ void dt_tracebacks_remove_process(struct dt_tracebacks *tracebacks, pid_t pid)
 {
 	remove_known(tracebacks, pid, false);
 	dt_codes_remove_process(&tracebacks->codes, pid);
+	dt_resolve_remove_process(tracebacks->resolve, pid);
 }
 
 int dt_tracebacks_add_code(struct dt_tracebacks *tracebacks, const struct dt_code_event *event, size_t size)
 {
 	return dt_codes_add(&tracebacks->codes, event, size);
+}
+
+int dt_tracebacks_name(struct dt_tracebacks *tracebacks, uint64_t budget_ns)
+{
+	return dt_resolve_work(tracebacks->resolve, budget_ns);
+}
+
+int dt_tracebacks_fd(const struct dt_tracebacks *tracebacks)
+{
+	return dt_resolve_fd(tracebacks->resolve);
+}
+
+size_t dt_tracebacks_places(const struct dt_tracebacks *tracebacks)
+{
+	return dt_resolve_count(tracebacks->resolve);
+}
+
+bool dt_tracebacks_are_named(const struct dt_tracebacks *tracebacks, size_t places)
+{
+	return dt_resolve_is_named(tracebacks->resolve, places);
 }
 
 /* ---- frames ------------------------------------------------------------------------------------------------------ */
@@ -91,77 +147,55 @@ static void name_python_frame(struct dt_tracebacks *tracebacks, pid_t pid, const
 	row->file = code->file;
 	row->function = code->name;
 	row->first_line = code->first_line;
-	row->line = dt_python_line_find(code->lines, code->lines_size, code->first_line, frame->instruction);
+	row->line = dt_python_line_find(&code->lines, frame->instruction);
 }
 
-/* The mapping of an address, as the traceback was walked. NULL: no code was known to be mapped there. */
-static const struct dt_mapping *find_code(const struct dt_maps *maps, uint64_t address)
+static int add_python_frame(struct dt_tracebacks *tracebacks, pid_t pid, const struct dt_frame *frame, uint32_t *ret_number)
 {
-	const struct dt_mapping *mapping = dt_maps_find(maps, address);
+	struct dt_snapshot_frame row = { 0 };
+	uint32_t index;
+	int error;
 
-	return mapping && mapping->executable ? mapping : NULL;
+	name_python_frame(tracebacks, pid, frame, &row);
+	error = dt_snapshot_add_frame(tracebacks->rows, &row, &index);
+	if (!error && index >= PYTHON_FRAME)
+		error = -EOVERFLOW;
+	if (!error)
+		*ret_number = PYTHON_FRAME | index;
+	return error;
 }
 
-/* Names the code of a file. *is_call: a call instruction stands before the return address. */
-static void name_file_frame(const struct dt_module *module, const struct dt_mapping *mapping, uint64_t return_address,
-			    struct dt_snapshot_frame *row, bool *is_call)
+static bool is_interrupted(const struct dt_traceback_event *event, uint32_t i)
 {
-	uint64_t offset = return_address - mapping->start + mapping->offset, vaddr, from;
-	size_t before = DT_CALL_BYTES_MAX, size = 0, length = 0;
-	const uint8_t *bytes;
-
-	row->build_id = dt_elf_build_id(module->elf);
-	if (dt_elf_offset_to_vaddr(module->elf, offset - 1, &vaddr)) {
-		*is_call = false;
-		return;
-	}
-	from = vaddr + 1 - before;
-	if (vaddr + 1 >= before && !dt_elf_bytes(module->elf, from, before, &bytes, &size) && size == before)
-		length = dt_call_length(bytes, size);
-	*is_call = length;
-	row->address = offset - (length ? length : 1);
-	row->function = dt_symbols_find(module->symbols, vaddr + 1 - (length ? length : 1), &row->function_offset);
-}
-
-/* False: nothing that a call could return to. */
-static bool name_native_frame(struct dt_tracebacks *tracebacks, struct dt_traced *traced, const struct dt_maps *maps, const struct dt_frame *frame,
-			      struct dt_snapshot_frame *row)
-{
-	const struct dt_mapping *mapping = find_code(maps, frame->where - 1);
-	struct dt_module *module = NULL;
-	bool is_call = true;
-
-	row->kind = DT_FRAME_NATIVE;
-	row->address = frame->where - 1;
-	if (!mapping)
-		return false;
-	row->module = mapping->path;
-	if (mapping->inode && !dt_modules_get(tracebacks->modules, traced->pid, mapping, &module)) {
-		row->address = frame->where - 1 - mapping->start + mapping->offset;
-		if (module->elf)
-			name_file_frame(module, mapping, frame->where, row, &is_call);
-	}
-	return is_call;
+	return i < event->frame_count && event->frames[i].kind == DT_FRAME_NATIVE && event->frames[i].instruction == DT_FRAME_INTERRUPTED;
 }
 
 /*
- * Names the frames of a record, innermost first, into `indexes`; returns how many are right or -ENOMEM. Behind a frame
- * that nobody can have called, the chain of frame pointers was not one.
+ * Notes the frames of a record, innermost first, in `numbers`; returns how many are right or an error. Behind code without an unwind
+ * table the walk goes by frame pointers: where the next frame is one that nobody can have called, the chain was not one.
  */
-static int name_frames(struct dt_tracebacks *tracebacks, struct dt_traced *traced, const struct dt_traceback_event *event, uint32_t *indexes)
+static int add_frames(struct dt_tracebacks *tracebacks, struct dt_traced *traced, const struct dt_traceback_event *event, uint32_t *numbers)
 {
 	const struct dt_maps *maps = dt_traced_maps(traced, event->mappings_version);
+	bool by_table = true;           /* the innermost is the caller by the call itself */
 
 	for (uint32_t i = 0; i < event->frame_count; i++) {
 		const struct dt_frame *frame = &event->frames[i];
-		struct dt_snapshot_frame row = { 0 };
+		/* The frame that a signal interrupted, and the code that the handler returns to: nothing has called either. */
+		bool exact = is_interrupted(event, i) || is_interrupted(event, i + 1);
+		struct dt_resolve_place place;
 		int error;
 
-		if (frame->kind == DT_FRAME_PYTHON)
-			name_python_frame(tracebacks, traced->pid, frame, &row);
-		else if (!name_native_frame(tracebacks, traced, maps, frame, &row) && i)
-			return (int)i;  /* the innermost is the caller by the call itself, not by the chain */
-		error = dt_snapshot_add_frame(tracebacks->names, &row, &indexes[i]);
+		if (frame->kind == DT_FRAME_PYTHON) {
+			error = add_python_frame(tracebacks, traced->pid, frame, &numbers[i]);
+			by_table = true;
+		} else {
+			error = dt_resolve_add(tracebacks->resolve, traced, maps, frame->where, exact, &place);
+			if (!error && !by_table && !exact && !place.called)
+				return (int)i;
+			by_table = place.has_table;
+			numbers[i] = place.number;
+		}
 		if (error)
 			return error;
 	}
@@ -181,28 +215,28 @@ static void reverse(uint32_t *indexes, size_t count)
 int dt_tracebacks_add(struct dt_tracebacks *tracebacks, struct dt_traced *traced,
 		      const struct dt_traceback_event *event, size_t size)
 {
-	uint32_t indexes[DT_TRACEBACK_FRAMES_MAX];
-	struct dt_snapshot_traceback row = { .frames = indexes };
+	uint32_t numbers[DT_TRACEBACK_FRAMES_MAX];
+	struct dt_snapshot_traceback row = { .frames = numbers };
 	struct known *known, *old;
 	int named, error;
 
 	if (size < offsetof(struct dt_traceback_event, frames) || event->frame_count > DT_TRACEBACK_FRAMES_MAX ||
 	    size < offsetof(struct dt_traceback_event, frames) + event->frame_count * sizeof(event->frames[0]))
 		return -EBADMSG;
-	named = name_frames(tracebacks, traced, event, indexes);
+	named = add_frames(tracebacks, traced, event, numbers);
 	if (named < 0)
 		return named;
 	row.frame_count = (uint32_t)named;
 	row.total_frames = row.frame_count < event->frame_count ? row.frame_count : event->total_frames;
 	row.truncation = row.frame_count < event->frame_count ? DT_TRUNCATION_no_frame_pointer : (enum dt_truncation)event->truncation;
-	reverse(indexes, row.frame_count);
+	reverse(numbers, row.frame_count);
 	known = calloc(1, sizeof(*known));
 	if (!known)
 		return -ENOMEM;
 	known->key.traceback = event->traceback;
 	known->key.pid = (uint64_t)traced->pid;
 	known->cut = row.truncation && !event->truncation;
-	error = dt_snapshot_add_traceback(tracebacks->names, &row, &known->index);
+	error = dt_snapshot_add_traceback(tracebacks->rows, &row, &known->index);
 	if (error) {
 		free(known);
 		return error;
@@ -216,50 +250,77 @@ int dt_tracebacks_add(struct dt_tracebacks *tracebacks, struct dt_traced *traced
 
 int dt_tracebacks_begin(struct dt_tracebacks *tracebacks)
 {
-	size_t count = tracebacks->names->frame_count;
-	uint32_t *copied = calloc(count + 1, sizeof(*copied));
+	size_t places = dt_resolve_count(tracebacks->resolve), pythons = tracebacks->rows->frame_count;
+	struct copied *copied = calloc(places + pythons + 1, sizeof(*copied));
 
 	if (!copied)
 		return -ENOMEM;
+	dt_resolve_look_again(tracebacks->resolve);
 	free(tracebacks->copied);
 	tracebacks->copied = copied;
-	tracebacks->copied_count = count;
+	tracebacks->place_count = places;
+	tracebacks->python_count = pythons;
+	tracebacks->shown_count = 0;
 	return 0;
 }
 
-static int copy_frame(struct dt_tracebacks *tracebacks, uint32_t frame, struct dt_snapshot *to, uint32_t *ret_index)
+/* Copies the frames of a place, the outermost first. */
+static int copy_frames(struct dt_tracebacks *tracebacks, const struct dt_snapshot_frame *frames, size_t count, struct dt_snapshot *to,
+		       struct copied *copied)
 {
-	int error;
+	int error = make_room(&tracebacks->shown, &tracebacks->shown_room, tracebacks->shown_count + count);
 
-	if (frame >= tracebacks->copied_count)
+	copied->first = (uint32_t)tracebacks->shown_count;
+	for (size_t i = count; i-- && !error;)
+		error = dt_snapshot_add_frame(to, &frames[i], &tracebacks->shown[tracebacks->shown_count++]);
+	if (!error)
+		copied->count = (uint32_t)count;
+	return error;
+}
+
+static int find_copied(struct dt_tracebacks *tracebacks, uint32_t number, struct dt_snapshot *to, const struct copied **ret_copied)
+{
+	bool is_python = number & PYTHON_FRAME;
+	uint32_t index = number & ~PYTHON_FRAME;
+	const struct dt_snapshot_frame *frames;
+	struct copied *copied;
+	size_t count = 1;
+	int error = 0;
+
+	if (index >= (is_python ? tracebacks->python_count : tracebacks->place_count))
 		return -ERANGE;         /* not begun since it was added */
-	if (!tracebacks->copied[frame]) {
-		error = dt_snapshot_add_frame(to, &tracebacks->names->frames[frame], ret_index);
-		if (error)
-			return error;
-		tracebacks->copied[frame] = *ret_index + 1;
+	copied = &tracebacks->copied[is_python ? tracebacks->place_count + index : index];
+	if (!copied->count) {
+		frames = is_python ? &tracebacks->rows->frames[index] : dt_resolve_find(tracebacks->resolve, index, &count);
+		error = copy_frames(tracebacks, frames, count, to, copied);
 	}
-	*ret_index = tracebacks->copied[frame] - 1;
-	return 0;
+	*ret_copied = copied;
+	return error;
 }
 
 int dt_tracebacks_copy(struct dt_tracebacks *tracebacks, pid_t pid, uint64_t traceback, struct dt_snapshot *to,
 		       uint32_t *ret_index, bool *ret_cut)
 {
 	struct known *known, probe = { .key = { traceback, (uint64_t)pid } };
-	struct dt_snapshot_traceback row = { .truncation = DT_TRUNCATION_lost };
-	uint32_t indexes[DT_TRACEBACK_FRAMES_MAX];
-	int error;
+	struct dt_snapshot_traceback row = { .truncation = DT_TRUNCATION_lost }, noted = row;
 
 	HASH_FIND(hh, tracebacks->known, &probe.key, sizeof(probe.key), known);
 	if (known)
-		row = tracebacks->names->tracebacks[known->index];
-	for (uint32_t i = 0; i < row.frame_count; i++) {
-		error = copy_frame(tracebacks, row.frames[i], to, &indexes[i]);
+		noted = row = tracebacks->rows->tracebacks[known->index];
+	row.frame_count = 0;
+	for (uint32_t i = 0; i < noted.frame_count; i++) {
+		const struct copied *copied;
+		int error = find_copied(tracebacks, noted.frames[i], to, &copied);
+
+		if (!error)
+			error = make_room(&tracebacks->frames, &tracebacks->frame_room, row.frame_count + copied->count);
 		if (error)
 			return error;
+		memcpy(tracebacks->frames + row.frame_count, tracebacks->shown + copied->first, copied->count * sizeof(uint32_t));
+		row.frame_count += copied->count;
 	}
-	row.frames = indexes;
+	row.total_frames += row.frame_count - noted.frame_count; /* functions that were inlined */
+	row.frames = tracebacks->frames;
 	*ret_cut = known && known->cut;
 	return dt_snapshot_add_traceback(to, &row, ret_index);
 }

@@ -2,7 +2,8 @@
 /*
  * tracebacks: what the programs sent about tracebacks and code objects, with names.
  *
- * Names are found when a record arrives: the process still maps the files then, and the target does not wait for it.
+ * Python frames are named when a record arrives. Of native ones only the places are noted then (session/resolve.h); their names are
+ * found between the records, and the last of them before a snapshot.
  */
 #ifndef DT_SESSION_TRACEBACKS_H
 #define DT_SESSION_TRACEBACKS_H
@@ -13,14 +14,14 @@
 
 #include <domtrace/wire.h>
 
-#include "session/module.h"
+#include "session/resolve.h"
 #include "session/traced.h"
 #include "snapshot/snapshot.h"
 
 struct dt_tracebacks;
 
-/* `modules` must outlive it. -ENOMEM. */
-int dt_tracebacks_new(struct dt_modules *modules, struct dt_tracebacks **ret_tracebacks);
+/* `opts` is copied, what it points to must outlive it. -ENOMEM. */
+int dt_tracebacks_new(const struct dt_resolve_opts *opts, struct dt_tracebacks **ret_tracebacks);
 void dt_tracebacks_free(struct dt_tracebacks *tracebacks);
 
 /* Takes a record of the ring buffer in. -ENOMEM, -EBADMSG (a record of the wrong size). */
@@ -29,6 +30,14 @@ int dt_tracebacks_add(struct dt_tracebacks *tracebacks, struct dt_traced *traced
 		      const struct dt_traceback_event *event, size_t size);
 /* Forgets a process: another program runs in it now. */
 void dt_tracebacks_remove_process(struct dt_tracebacks *tracebacks, pid_t pid);
+
+/* Finds names for at most so long. -EAGAIN: some are still to be found. */
+int dt_tracebacks_name(struct dt_tracebacks *tracebacks, uint64_t budget_ns);
+/* Readable when a name is there that dt_tracebacks_name() waited for in vain; the same descriptor always. */
+int dt_tracebacks_fd(const struct dt_tracebacks *tracebacks);
+/* How many native places there are; and have the first so many their names? */
+size_t dt_tracebacks_places(const struct dt_tracebacks *tracebacks);
+bool dt_tracebacks_are_named(const struct dt_tracebacks *tracebacks, size_t places);
 
 /*
  * Copies tracebacks into snapshots: begin, then any number of copies for that snapshot. A traceback that was lost

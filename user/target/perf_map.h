@@ -9,7 +9,15 @@
 
 struct dt_perf_map;
 
-/* Reads the map of a process, as it sees it (its own /tmp, its own pid). -ENOENT: there is none. -ENOMEM. */
+/*
+ * Opens the map of a process, as it sees it (its own /tmp, its own pid). Returns the descriptor, which outlives the process;
+ * -ENOENT: there is none. -EPERM: it belongs to another user than the process, and not to root.
+ */
+int dt_perf_map_open(pid_t pid);
+/* Reads an open one from its start. Of one that is larger than DT_PERF_MAP_BYTES_MAX only the end, which is the latest. -ENOMEM. */
+#define DT_PERF_MAP_BYTES_MAX (64u << 20)
+int dt_perf_map_load(int fd, struct dt_perf_map **ret_map);
+/* Both at once. */
 int dt_perf_map_read(pid_t pid, struct dt_perf_map **ret_map);
 /* The same from its text; lines that are not as they should be are passed over. */
 int dt_perf_map_parse(const char *text, size_t size, struct dt_perf_map **ret_map);

@@ -2,6 +2,8 @@
 /*
  * source: what debug information (DWARF, read with libdw) says of an address: source file and line, and which functions were
  * inlined there. From the file itself, or from its separate debug file.
+ *
+ * libdw has crashed on forged files, and has not ended on others: this runs where that does no harm (session/namer.h).
  */
 #ifndef DT_TARGET_SOURCE_H
 #define DT_TARGET_SOURCE_H
@@ -15,6 +17,7 @@ struct dt_source_frame {
 	const char *function;           /* linkage name where there is one; NULL: unknown. Owned by the source */
 	const char *file;               /* absolute, or as the compiler was told; NULL: unknown */
 	int line;                       /* 0: unknown */
+	uint64_t start;                 /* of the part of the function that holds the address; 0 for one that was inlined */
 };
 
 struct dt_source;
@@ -24,7 +27,7 @@ int dt_source_open(int fd, struct dt_source **ret_source);
 void dt_source_close(struct dt_source *source);
 /*
  * The frames at an address, innermost first; the last one is the function that really is there, the others are inlined into
- * it. *ret_count is 0 where nothing is known.
+ * it. *ret_count is 0 where nothing is known. Of more than DT_SOURCE_DEPTH_MAX the innermost and the last are given.
  */
 int dt_source_find(struct dt_source *source, uint64_t vaddr, struct dt_source_frame frames[DT_SOURCE_DEPTH_MAX], size_t *ret_count);
 

@@ -2,10 +2,15 @@
 #include "target/symbols.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <gelf.h>
+#include <libelf.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "target/debug_data.h"
 
 struct entry {
 	uint64_t start, end;            /* end exclusive; 0: not known yet */
@@ -17,14 +22,13 @@ struct entry {
 struct dt_symbols {
 	struct entry *entries;          /* by start; of one start the best name last */
 	size_t count, room;
+	int debug_fd;                   /* what the names of `debug` and `data` are in */
+	uint8_t *image;
+	Elf *debug, *data;
 };
 
-static int add_symbol(void *context, const struct dt_elf_symbol *symbol)
+static int add_entry(struct dt_symbols *symbols, const struct dt_elf_symbol *symbol)
 {
-	struct dt_symbols *symbols = context;
-
-	if (!symbol->function)
-		return 0;
 	if (symbols->count == symbols->room) {
 		size_t room = symbols->room ? 2 * symbols->room : 1024;
 		struct entry *grown = reallocarray(symbols->entries, room, sizeof(*grown));
@@ -42,6 +46,80 @@ static int add_symbol(void *context, const struct dt_elf_symbol *symbol)
 	};
 	return 0;
 }
+
+static int add_symbol(void *context, const struct dt_elf_symbol *symbol)
+{
+	return symbol->function ? add_entry(context, symbol) : 0;
+}
+
+/* ---- other files with symbols of this one ------------------------------------------------------------------------ */
+
+static int add_table(struct dt_symbols *symbols, Elf *elf, Elf_Scn *section, const GElf_Shdr *header)
+{
+	Elf_Data *data = elf_getdata(section, NULL);
+	GElf_Sym symbol;
+	int error = 0;
+
+	for (int i = 0; !error && data && gelf_getsym(data, i, &symbol); i++) {
+		int type = GELF_ST_TYPE(symbol.st_info);
+		const char *name;
+
+		if ((type != STT_FUNC && type != STT_GNU_IFUNC) || symbol.st_shndx == SHN_UNDEF || symbol.st_shndx == SHN_ABS ||
+		    symbol.st_shndx == SHN_COMMON)
+			continue;
+		name = elf_strptr(elf, header->sh_link, symbol.st_name);
+		if (!name || !*name)
+			continue;
+		error = add_entry(symbols, &(struct dt_elf_symbol){ .name = name, .vaddr = symbol.st_value, .size = symbol.st_size,
+								    .global = GELF_ST_BIND(symbol.st_info) != STB_LOCAL });
+	}
+	return error;
+}
+
+/*
+ * Straight with libelf: files that hold nothing but debug information keep program headers that point nowhere (NOBITS sections),
+ * so dt_elf_open() takes them for damaged.
+ */
+static int add_tables(struct dt_symbols *symbols, Elf *elf)
+{
+	Elf_Scn *section = NULL;
+	GElf_Ehdr file;
+	GElf_Shdr header;
+	int error = 0;
+
+	if (!elf || !gelf_getehdr(elf, &file) || file.e_machine != EM_X86_64)
+		return 0;
+	while (!error && (section = elf_nextscn(elf, section)))
+		if (gelf_getshdr(section, &header) && header.sh_type == SHT_SYMTAB)
+			error = add_table(symbols, elf, section, &header);
+	return error;
+}
+
+static int add_debug_file(struct dt_symbols *symbols, int debug_fd)
+{
+	symbols->debug_fd = fcntl(debug_fd, F_DUPFD_CLOEXEC, 0);
+	if (symbols->debug_fd < 0)
+		return -errno;
+	symbols->debug = elf_begin(symbols->debug_fd, ELF_C_READ_MMAP, NULL);
+	return add_tables(symbols, symbols->debug);
+}
+
+static int add_debug_data(struct dt_symbols *symbols, struct dt_elf *elf)
+{
+	const uint8_t *packed;
+	size_t size, image_size;
+	uint64_t vaddr;
+	int error = dt_elf_section(elf, ".gnu_debugdata", &packed, &size, &vaddr);
+
+	if (!error)
+		error = dt_debug_data_unpack(packed, size, &symbols->image, &image_size);
+	if (error)
+		return error == -ENOENT || error == -EBADMSG ? 0 : error;
+	symbols->data = elf_memory((char *)symbols->image, image_size);
+	return add_tables(symbols, symbols->data);
+}
+
+/* ---- order ------------------------------------------------------------------------------------------------------- */
 
 static int compare_entries(const void *left, const void *right)
 {
@@ -62,13 +140,11 @@ static int compare_entries(const void *left, const void *right)
 /* Where the code that holds `vaddr` ends: the last function without a size goes on to there. */
 static uint64_t find_text_end(const struct dt_elf *elf, uint64_t vaddr)
 {
-	const uint8_t *bytes;
-	uint64_t start;
-	size_t size;
+	uint64_t start, end;
 
-	for (size_t i = 0; dt_elf_text(elf, i, &start, &bytes, &size); i++)
-		if (vaddr >= start && vaddr - start < size)
-			return start + size;
+	for (size_t i = 0; dt_elf_text_range(elf, i, &start, &end); i++)
+		if (vaddr >= start && vaddr < end)
+			return end;
 	return vaddr;
 }
 
@@ -97,14 +173,20 @@ static void set_ends(const struct dt_elf *elf, struct dt_symbols *symbols)
 	}
 }
 
-int dt_symbols_new(const struct dt_elf *elf, struct dt_symbols **ret_symbols)
+int dt_symbols_new(struct dt_elf *elf, int debug_fd, struct dt_symbols **ret_symbols)
 {
 	struct dt_symbols *symbols = calloc(1, sizeof(*symbols));
 	int error;
 
 	if (!symbols)
 		return -ENOMEM;
+	symbols->debug_fd = -1;
+	elf_version(EV_CURRENT);
 	error = dt_elf_each_symbol(elf, add_symbol, symbols);
+	if (!error || error == -EBADMSG)
+		error = add_debug_data(symbols, elf);
+	if (!error && debug_fd >= 0)
+		error = add_debug_file(symbols, debug_fd);
 	if (error) {
 		dt_symbols_free(symbols);
 		return error;
@@ -120,6 +202,11 @@ void dt_symbols_free(struct dt_symbols *symbols)
 {
 	if (!symbols)
 		return;
+	elf_end(symbols->debug);
+	elf_end(symbols->data);
+	if (symbols->debug_fd >= 0)
+		close(symbols->debug_fd);
+	free(symbols->image);
 	free(symbols->entries);
 	free(symbols);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* symbols: from an address in a file to the function that holds it (.symtab, .dynsym). */
+/* symbols: from an address in a file to the function that holds it (.symtab, .dynsym, .gnu_debugdata). */
 #ifndef DT_TARGET_SYMBOLS_H
 #define DT_TARGET_SYMBOLS_H
 
@@ -9,8 +9,12 @@
 
 struct dt_symbols;
 
-/* Sorts the functions of a file once; names stay owned by `elf`, which must outlive it. -ENOMEM. */
-int dt_symbols_new(const struct dt_elf *elf, struct dt_symbols **ret_symbols);
+/*
+ * Sorts the functions of a file once, those of its compressed .gnu_debugdata and of its separate debug file (`debug_fd`, read
+ * only here; −1: there is none) among them. Names stay owned by `elf`, which must outlive it. A part that is damaged is
+ * left out. -ENOMEM.
+ */
+int dt_symbols_new(struct dt_elf *elf, int debug_fd, struct dt_symbols **ret_symbols);
 void dt_symbols_free(struct dt_symbols *symbols);
 /*
  * The function whose range holds `vaddr` (size 0: up to the next function). Of several names for one address a global

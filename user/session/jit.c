@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "session/jit.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include <uthash.h>
+
+#include "target/perf_map.h"
+
+#define LOOK_NS 250000000ull
+#define READ_SHARE 20                   /* at most one part in so many of the time goes into reading */
+
+struct dt_jit {
+	pid_t pid;
+	int fd;                         /* stays open when the process has ended; −1: there is no map (yet) */
+	struct dt_perf_map *map;
+	off_t size;
+	struct timespec written;
+	uint64_t next_look_ns;
+	UT_hash_handle hh;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static bool has_changed(struct dt_jit *jit)
+{
+	struct stat status;
+
+	if (fstat(jit->fd, &status) || (jit->map && status.st_size == jit->size && status.st_mtim.tv_sec == jit->written.tv_sec &&
+					status.st_mtim.tv_nsec == jit->written.tv_nsec))
+		return false;
+	jit->size = status.st_size;
+	jit->written = status.st_mtim;
+	return true;
+}
+
+static void look(struct dt_jit *jit)
+{
+	uint64_t begin = now_ns(), took;
+	struct dt_perf_map *map;
+
+	if (begin < jit->next_look_ns)
+		return;
+	if (jit->fd < 0)
+		jit->fd = dt_perf_map_open(jit->pid);
+	if (jit->fd >= 0 && has_changed(jit) && !dt_perf_map_load(jit->fd, &map)) {
+		dt_perf_map_free(jit->map);
+		jit->map = map;
+	}
+	took = now_ns() - begin;
+	jit->next_look_ns = begin + took + (READ_SHARE * took > LOOK_NS ? READ_SHARE * took : LOOK_NS);
+}
+
+const char *dt_jit_find(struct dt_jit **jits, pid_t pid, uint64_t address, uint64_t *ret_offset)
+{
+	struct dt_jit *jit;
+
+	HASH_FIND_INT(*jits, &pid, jit);
+	if (!jit) {
+		jit = calloc(1, sizeof(*jit));
+		if (!jit)
+			return NULL;
+		jit->pid = pid;
+		jit->fd = -1;
+		HASH_ADD_INT(*jits, pid, jit);
+	}
+	look(jit);
+	return jit->map ? dt_perf_map_find(jit->map, address, ret_offset) : NULL;
+}
+
+static void jit_free(struct dt_jit *jit)
+{
+	dt_perf_map_free(jit->map);
+	if (jit->fd >= 0)
+		close(jit->fd);
+	free(jit);
+}
+
+void dt_jit_remove_process(struct dt_jit **jits, pid_t pid)
+{
+	struct dt_jit *jit;
+
+	HASH_FIND_INT(*jits, &pid, jit);
+	if (!jit)
+		return;
+	HASH_DEL(*jits, jit);
+	jit_free(jit);
+}
+
+void dt_jit_clear(struct dt_jit **jits)
+{
+	struct dt_jit *jit, *next;
+
+	HASH_ITER(hh, *jits, jit, next) {
+		HASH_DEL(*jits, jit);
+		jit_free(jit);
+	}
+}

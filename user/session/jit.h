@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* jit: names of code that is in no file, by the perf maps of the processes, read again as they grow. */
+#ifndef DT_SESSION_JIT_H
+#define DT_SESSION_JIT_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+struct dt_jit;
+
+/*
+ * The function of a process that holds an address, NULL where none is known (yet). Owned by `jits`, until the next call. A map is
+ * looked at again a few times a second at most, and not so often that reading it takes more than a twentieth of the time.
+ */
+const char *dt_jit_find(struct dt_jit **jits, pid_t pid, uint64_t address, uint64_t *ret_offset);
+/* Another program runs in the process. */
+void dt_jit_remove_process(struct dt_jit **jits, pid_t pid);
+void dt_jit_clear(struct dt_jit **jits);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * resolve: from the addresses of native frames to what is shown of them.
+ *
+ * An address becomes a place at once, while its process still has what it maps: the file and where in it. Names follow later, a
+ * little at a time; each place is named once in a session, and files of one build id are read once.
+ */
+#ifndef DT_SESSION_RESOLVE_H
+#define DT_SESSION_RESOLVE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <linux/types.h>
+
+#include <domtrace/wire.h>
+
+#include "base/log.h"
+#include "session/module.h"
+#include "session/traced.h"
+#include "snapshot/snapshot.h"
+
+struct dt_resolve_opts {
+	struct dt_modules *modules;
+	const struct dt_log *log;
+	bool raw_names;                 /* as the linker knows them */
+	bool debuginfod;                /* ask servers for debug files that are not on this machine */
+};
+
+struct dt_resolve;
+
+struct dt_resolve_place {
+	uint32_t number;
+	bool called;                    /* a call instruction stands before the address, as far as can be known */
+	bool has_table;                 /* the code there says how to unwind it */
+};
+
+/* `opts` is copied, what it points to must outlive it. -ENOMEM. */
+int dt_resolve_new(const struct dt_resolve_opts *opts, struct dt_resolve **ret_resolve);
+void dt_resolve_free(struct dt_resolve *resolve);
+
+/*
+ * The place of an address by the mappings that it was met with: of the call before a return address, or, `exact`, of the
+ * instruction itself. Equal ones have the same number. -ENOMEM.
+ */
+int dt_resolve_add(struct dt_resolve *resolve, const struct dt_traced *traced, const struct dt_maps *maps, uint64_t address, bool exact,
+		   struct dt_resolve_place *ret_place);
+/* Another program runs in the process now: its addresses mean something else. */
+void dt_resolve_remove_process(struct dt_resolve *resolve, pid_t pid);
+
+/* Names places for at most so long; -EAGAIN: some are left. -ENOMEM. */
+int dt_resolve_work(struct dt_resolve *resolve, uint64_t budget_ns);
+/* Looks again for functions of JIT compilers that were not known when their addresses came. */
+void dt_resolve_look_again(struct dt_resolve *resolve);
+/* Readable when there is what dt_resolve_work() waited for in vain; the same descriptor always. */
+int dt_resolve_fd(const struct dt_resolve *resolve);
+/* Have the first so many places been named, as far as that is possible? */
+bool dt_resolve_is_named(const struct dt_resolve *resolve, size_t count);
+
+/* What is known of a place by now, innermost first; always at least one frame. Owned by `resolve`. */
+const struct dt_snapshot_frame *dt_resolve_find(const struct dt_resolve *resolve, uint32_t number, size_t *ret_count);
+size_t dt_resolve_count(const struct dt_resolve *resolve);
+
+#endif

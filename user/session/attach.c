@@ -200,8 +200,8 @@ int dt_attach_module(const struct domtrace_bpf *bpf, enum dt_attach_method metho
 	}
 	if (error) {
 		links_cut(links, before);
-		if (error == -ESRCH)
-			return error;   /* the process has gone; whoever asked for it says so */
+		if (error == -ESRCH || error == -ENOENT)
+			return error;   /* the process or the mapping has gone; whoever asked for it says so */
 		return dt_log_error(log, error, "cannot attach to %s in process %d: %s", module->path, (int)pid, strerror(-error));
 	}
 	return 0;

@@ -266,6 +266,8 @@ int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const
 			continue;
 		if (!is_attached(traced, module)) {
 			error = attach_module(traced, mapping, module, bpf, method, filter, log);
+			if (error == -ENOENT)   /* unmapped since the mappings were read: nothing runs there */
+				continue;
 			if (error)
 				return error;
 		}

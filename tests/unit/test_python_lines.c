@@ -16,19 +16,21 @@
 #include "target/python_lines.h"
 
 /*
- * One line for each code object in the modules of the standard library and in a few odd ones made here: first line,
- * table, and the line of every code unit (0: none). Prints nothing before 3.11, which has other tables.
+ * One line for each code object in the modules of the standard library and in a few odd ones made here: format (enum
+ * dt_python_lines), first line, table, and the line of every code unit (0: none), which PyCode_Addr2Line gives as -1.
  */
 static const char script[] =
-	"import glob, os, sys\n"
+	"import ctypes, glob, os, sys\n"
+	"kind = 0 if sys.version_info < (3, 10) else 1 if sys.version_info < (3, 11) else 2\n"
+	"address_to_line = ctypes.pythonapi.PyCode_Addr2Line\n"
+	"address_to_line.argtypes = ctypes.py_object, ctypes.c_int\n"
 	"def show(code):\n"
-	"    lines = ' '.join(str(p[0] or 0) for p in code.co_positions())\n"
-	"    print(code.co_firstlineno, code.co_linetable.hex() or '-', lines)\n"
+	"    table = code.co_linetable if kind else code.co_lnotab\n"
+	"    lines = ' '.join(str(max(address_to_line(code, i), 0)) for i in range(0, len(code.co_code), 2))\n"
+	"    print(kind, code.co_firstlineno, table.hex() or '-', lines)\n"
 	"    for constant in code.co_consts:\n"
-	"        if hasattr(constant, 'co_linetable'):\n"
+	"        if hasattr(constant, 'co_code'):\n"
 	"            show(constant)\n"
-	"if sys.version_info < (3, 11):\n"
-	"    sys.exit()\n"
 	"for name in sorted(glob.glob(os.path.join(os.path.dirname(os.__file__), '*.py'))):\n"
 	"    with open(name, 'rb') as file:\n"
 	"        show(compile(file.read(), name, 'exec'))\n"
@@ -37,14 +39,14 @@ static const char script[] =
 	"show(compile('with a: b\\nfor c in d:\\n  try: e\\n  except: f\\n  finally: g', '<odd>', 'exec'))\n"
 	"show(compile('x = ' + 'a + ' * 500 + 'b', '<columns>', 'exec'))\n"
 	"code = compile('a\\nb\\nc', '<moved>', 'exec')\n"
-	"show(code.replace(co_firstlineno=1000000))\n";
+	"if hasattr(code, 'replace'):\n"
+	"    show(code.replace(co_firstlineno=1000000))\n";
 
 #define TABLE_MAX 65536
 
 struct table {
 	uint8_t bytes[TABLE_MAX];
-	size_t size;
-	int first_line;
+	struct dt_python_line_table lines;
 };
 
 static size_t read_hex(const char *hex, uint8_t *bytes)
@@ -59,25 +61,21 @@ static size_t read_hex(const char *hex, uint8_t *bytes)
 	return size;
 }
 
-static int find(const struct table *table, uint32_t instruction)
-{
-	return dt_python_line_find(table->bytes, table->size, table->first_line, instruction);
-}
-
 /* Compares every instruction of one printed code object; returns how many there were. */
 static size_t compare_code(char *line, struct table *table)
 {
-	char *rest = line, *first = strsep(&rest, " "), *hex = strsep(&rest, " "), *expected;
+	char *rest = line, *format = strsep(&rest, " "), *first = strsep(&rest, " "), *hex = strsep(&rest, " "), *expected;
 	uint32_t instruction = 0;
 
-	table->first_line = atoi(first);
-	table->size = *hex == '-' ? 0 : read_hex(hex, table->bytes);
+	table->lines.format = (enum dt_python_lines)atoi(format);
+	table->lines.first_line = atoi(first);
+	table->lines.bytes = table->bytes;
+	table->lines.size = *hex == '-' ? 0 : read_hex(hex, table->bytes);
 	for (; (expected = strsep(&rest, " \n")) && *expected; instruction += 2)
-		if (find(table, instruction) != atoi(expected) || find(table, instruction + 1) != atoi(expected))
+		if (dt_python_line_find(&table->lines, instruction) != atoi(expected))
 			fail_msg("first line %s, table %.60s…, instruction %u: %d, CPython says %s", first, hex, instruction,
-				 find(table, instruction), expected);
-	assert_int_equal(find(table, instruction), 0);
-	assert_int_equal(find(table, UINT32_MAX), 0);
+				 dt_python_line_find(&table->lines, instruction), expected);
+	assert_int_equal(dt_python_line_find(&table->lines, DT_PYTHON_NOT_STARTED), table->lines.first_line);
 	return instruction / 2;
 }
 
@@ -90,7 +88,7 @@ static size_t compare_python(const char *python)
 
 	assert_non_null(table);
 	assert_int_equal(setenv("DT_TEST_SCRIPT", script, 1), 0);
-	assert_true(asprintf(&command, "exec '%s' -IW ignore -c \"$DT_TEST_SCRIPT\"", python) > 0);
+	assert_true(asprintf(&command, "exec '%s' -IW ignore -X utf8 -c \"$DT_TEST_SCRIPT\"", python) > 0);
 	pipe = popen(command, "r");
 	assert_non_null(pipe);
 	for (; getline(&line, &room, pipe) > 0; codes++)
@@ -107,10 +105,7 @@ static void test_lines_of_the_system_python(void **state)
 		print_message("skipped: there is no /usr/bin/python3\n");
 		skip();
 	}
-	if (!compare_python("/usr/bin/python3")) {
-		print_message("skipped: /usr/bin/python3 is older than 3.11\n");
-		skip();
-	}
+	assert_true(compare_python("/usr/bin/python3") > 0);
 }
 
 static void test_lines_of_pyenv_pythons(void **state)
@@ -120,7 +115,7 @@ static void test_lines_of_pyenv_pythons(void **state)
 	glob_t found = { 0 };
 
 	(void)state;
-	assert_true(asprintf(&pattern, "%s/versions/3.1[1-9]*/bin/python3", root ? root : "~/.pyenv") > 0);
+	assert_true(asprintf(&pattern, "%s/versions/3.*/bin/python3", root ? root : "~/.pyenv") > 0);
 	if (glob(pattern, GLOB_TILDE, NULL, &found)) {
 		print_message("skipped: there is no %s\n", pattern);
 		skip();
@@ -132,29 +127,51 @@ static void test_lines_of_pyenv_pythons(void **state)
 
 static void test_entries_by_hand(void **state)
 {
-	static const struct { const char *hex; uint32_t instruction; int line; } cases[] = {
-		{ "", 0, 0 },
-		{ "8000", 0, 100 }, { "8000", 1, 100 }, { "8000", 2, 0 },               /* code 0: the same line, 1 unit */
-		{ "8700", 15, 100 }, { "8700", 16, 0 },                                 /* 8 units */
-		{ "d00000", 0, 100 }, { "d80000", 0, 101 }, { "e00000", 0, 102 },       /* codes 10, 11, 12 */
-		{ "e802", 0, 101 }, { "e803", 0, 99 }, { "e84201", 0, 133 },            /* code 13: +1, -1, +33 */
-		{ "f002000000", 0, 101 }, { "f802", 0, 0 },                             /* code 14; code 15: none */
-		{ "e802f8e802", 2, 0 }, { "e802f8e802", 4, 102 },                       /* none keeps the line for the next */
-		{ "e8ca01", 0, 0 }, { "00", 0, 0 }, { "e8", 0, 0 }, { "e842", 0, 0 },   /* damaged */
-		{ "e8424242424242424201", 0, 0 }, { "e8437f7f7f7f0f", 0, 0 },           /* too long; line below 0 */
-		{ "e8427f7f7f7f0f", 0, 0 },                                             /* beyond an int */
+	static const struct { enum dt_python_lines format; const char *hex; uint32_t instruction; int line; } cases[] = {
+		/* 3.11: */
+		{ DT_PYTHON_LOCATIONS, "", 0, 0 },
+		{ DT_PYTHON_LOCATIONS, "8000", 0, 100 }, { DT_PYTHON_LOCATIONS, "8000", 1, 100 },       /* code 0: the same line, 1 unit */
+		{ DT_PYTHON_LOCATIONS, "8000", 2, 0 }, { DT_PYTHON_LOCATIONS, "8000", UINT32_MAX - 1, 0 },
+		{ DT_PYTHON_LOCATIONS, "8700", 15, 100 }, { DT_PYTHON_LOCATIONS, "8700", 16, 0 },       /* 8 units */
+		{ DT_PYTHON_LOCATIONS, "d00000", 0, 100 }, { DT_PYTHON_LOCATIONS, "d80000", 0, 101 },   /* codes 10, 11, 12 */
+		{ DT_PYTHON_LOCATIONS, "e00000", 0, 102 },
+		{ DT_PYTHON_LOCATIONS, "e802", 0, 101 }, { DT_PYTHON_LOCATIONS, "e803", 0, 99 },        /* code 13: +1, -1, +33 */
+		{ DT_PYTHON_LOCATIONS, "e84201", 0, 133 },
+		{ DT_PYTHON_LOCATIONS, "f002000000", 0, 101 }, { DT_PYTHON_LOCATIONS, "f802", 0, 0 },   /* code 14; code 15: none */
+		{ DT_PYTHON_LOCATIONS, "e802f8e802", 2, 0 }, { DT_PYTHON_LOCATIONS, "e802f8e802", 4, 102 }, /* none keeps the line for the next */
+		{ DT_PYTHON_LOCATIONS, "e8ca01", 0, 0 }, { DT_PYTHON_LOCATIONS, "00", 0, 0 },           /* damaged */
+		{ DT_PYTHON_LOCATIONS, "e8", 0, 0 }, { DT_PYTHON_LOCATIONS, "e842", 0, 0 },
+		{ DT_PYTHON_LOCATIONS, "e8424242424242424201", 0, 0 },                                  /* too long */
+		{ DT_PYTHON_LOCATIONS, "e8437f7f7f7f0f", 0, 0 },                                        /* line below 0 */
+		{ DT_PYTHON_LOCATIONS, "e8427f7f7f7f0f", 0, 0 },                                        /* beyond an int */
+		/* 3.10: */
+		{ DT_PYTHON_LINETABLE, "", 0, 0 },
+		{ DT_PYTHON_LINETABLE, "0400", 0, 100 }, { DT_PYTHON_LINETABLE, "0400", 3, 100 }, { DT_PYTHON_LINETABLE, "0400", 4, 0 },
+		{ DT_PYTHON_LINETABLE, "020502ff", 1, 105 }, { DT_PYTHON_LINETABLE, "020502ff", 2, 104 },
+		{ DT_PYTHON_LINETABLE, "0280", 0, 0 }, { DT_PYTHON_LINETABLE, "02800201", 2, 101 },     /* none keeps the line */
+		{ DT_PYTHON_LINETABLE, "007f007f0201", 0, 355 },                                        /* far away, in pieces */
+		{ DT_PYTHON_LINETABLE, "02", 0, 0 }, { DT_PYTHON_LINETABLE, "028102818281", 5, 0 },     /* cut; below 0 */
+		{ DT_PYTHON_LINETABLE, "0200", UINT32_MAX - 1, 0 },
+		/* up to 3.9: */
+		{ DT_PYTHON_LNOTAB, "0001", 0, 101 }, { DT_PYTHON_LNOTAB, "0201", 0, 100 }, { DT_PYTHON_LNOTAB, "0201", 1, 100 },
+		{ DT_PYTHON_LNOTAB, "0201", 2, 101 }, { DT_PYTHON_LNOTAB, "0201", UINT32_MAX - 1, 101 },
+		{ DT_PYTHON_LNOTAB, "020504fe", 6, 103 }, { DT_PYTHON_LNOTAB, "020504fe", 5, 105 },
+		{ DT_PYTHON_LNOTAB, "020502", 8, 105 }, { DT_PYTHON_LNOTAB, "02810081", 2, 0 },         /* cut; below 0 */
+		/* none at all */
+		{ (enum dt_python_lines)3, "0001", 0, 0 }, { (enum dt_python_lines)~0u, "0001", 0, 0 },
 	};
 
 	(void)state;
 	for (size_t i = 0; i < DT_ARRAY_SIZE(cases); i++) {
 		size_t size = strlen(cases[i].hex) / 2;
 		DT_FREE uint8_t *bytes = malloc(size), *room = calloc(1, TABLE_MAX);
+		struct dt_python_line_table table = { bytes, size, 100, cases[i].format };
 
 		assert_int_equal(read_hex(cases[i].hex, room), size);
 		memcpy(bytes, room, size);
-		if (dt_python_line_find(bytes, size, 100, cases[i].instruction) != cases[i].line)
+		if (dt_python_line_find(&table, cases[i].instruction) != cases[i].line)
 			fail_msg("%s at %u: %d, not %d", cases[i].hex, cases[i].instruction,
-				 dt_python_line_find(bytes, size, 100, cases[i].instruction), cases[i].line);
+				 dt_python_line_find(&table, cases[i].instruction), cases[i].line);
 	}
 }
 
@@ -165,17 +182,19 @@ static void test_tables_that_end_too_early(void **state)
 		0x80, 0x05, 0xd9, 0x04, 0x07, 0xe8, 0x42, 0x41, 0x01, 0xf2, 0x43, 0x7f, 0x03, 0x02, 0x41, 0x01, 0x05,
 		0xfb, 0xe1, 0x00, 0x01, 0xea, 0x06, 0x87, 0x55,
 	};
+	static const struct dt_python_line_table uncut = { whole, sizeof(whole), 100000, DT_PYTHON_LOCATIONS };
 
 	(void)state;
 	for (size_t size = 0; size < sizeof(whole); size++) {
-		DT_FREE uint8_t *cut = malloc(size);
+		DT_FREE uint8_t *bytes = malloc(size);
+		struct dt_python_line_table cut = { bytes, size, 100000, DT_PYTHON_LOCATIONS };
 
-		memcpy(cut, whole, size);
+		memcpy(bytes, whole, size);
 		for (uint32_t instruction = 0; instruction < 64; instruction++) {
-			int is = dt_python_line_find(cut, size, 100000, instruction);
+			int is = dt_python_line_find(&cut, instruction);
 
 			if (is)
-				assert_int_equal(is, dt_python_line_find(whole, sizeof(whole), 100000, instruction));
+				assert_int_equal(is, dt_python_line_find(&uncut, instruction));
 		}
 	}
 }
@@ -196,7 +215,11 @@ static void test_random_tables(void **state)
 			seed ^= seed << 17;
 			bytes[i] = (uint8_t)(seed >> 32);
 		}
-		assert_true(dt_python_line_find(bytes, size, (int)seed, (uint32_t)(seed % 600)) >= 0);
+		for (int format = DT_PYTHON_LNOTAB; format <= DT_PYTHON_LOCATIONS; format++) {
+			struct dt_python_line_table table = { bytes, size, (int)seed, (enum dt_python_lines)format };
+
+			assert_true(dt_python_line_find(&table, (uint32_t)(seed % 600)) >= 0);
+		}
 	}
 }
 

@@ -21,7 +21,7 @@ struct dt_code {
 	} key;
 	char *file, *name;              /* UTF-8 */
 	uint8_t *bytes;                 /* of `lines` */
-	struct dt_python_line_table lines; /* empty: no line is known */
+	struct dt_python_line_table lines;
 	int first_line;
 	UT_hash_handle hh;
 };

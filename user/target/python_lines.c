@@ -127,7 +127,7 @@ int dt_python_line_find(const struct dt_python_line_table *table, uint32_t instr
 
 	if (instruction == DT_PYTHON_NOT_STARTED)
 		return line_in_range(table->first_line);
-	if ((unsigned int)table->format > DT_PYTHON_LOCATIONS || !table->size)
+	if ((unsigned int)table->format > DT_PYTHON_LOCATIONS || !table->bytes)
 		return 0;
 	return finders[table->format](table, instruction);
 }

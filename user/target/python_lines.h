@@ -11,7 +11,7 @@
 #include <domtrace/wire.h>
 
 struct dt_python_line_table {
-	const uint8_t *bytes;
+	const uint8_t *bytes;           /* NULL: no line is known */
 	size_t size;
 	int first_line;
 	enum dt_python_lines format;

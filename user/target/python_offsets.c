@@ -12,10 +12,10 @@
 /*
  * One minor version a row: from its first release candidate on its structures do not change.
  *
- * 3.8 to 3.10: Include/frameobject.h (3.10: Include/cpython/frameobject.h), Include/code.h (Include/cpython/code.h),
+ * 3.7 to 3.10: Include/frameobject.h (3.10: Include/cpython/frameobject.h), Include/code.h (Include/cpython/code.h),
  * Include/cpython/pystate.h, Include/cpython/unicodeobject.h, Include/bytesobject.h, Include/internal/pycore_pystate.h
  * (pycore_runtime.h). From 3.11 on frames are in Include/internal/pycore_frame.h (3.14: pycore_interpframe_structs.h).
- * Measured with gdb on 3.8.18, 3.9.18, 3.10.13, 3.11.2 (Debian), 3.11.7, 3.12.1 and 3.13.0.
+ * Measured with gdb on 3.7.16, 3.8.18, 3.9.18, 3.10.13, 3.11.2 (Debian), 3.11.7, 3.12.1 and 3.13.0.
  */
 #define UP_TO_3_11_STRINGS \
 	.string_length = 16, .string_state = 32, .string_ascii_data = 48, .string_data = 72, .bytes_size = 16, .bytes_data = 32
@@ -30,7 +30,16 @@ static const struct release {
 	uint32_t first_hex, end_hex;    /* end exclusive */
 	struct dt_python_offsets offsets;
 } releases[] = {
-	{ 0x030800c1, 0x030900c1, {
+	{ 0x030700c1, 0x03080000, {
+		.layout = {
+			.thread_frame = 24, .thread_thread_id = 176, .cframe_frame = DT_PYTHON_NO_CFRAME,
+			.frame_bytes = 112, .frame_code = 32, .frame_previous = 24, .frame_instruction = 104, .instruction_unit = 1,
+			.code_first_line = 36, .code_filename = 96, .code_name = 104, .code_lines = 112,
+			.lines_format = DT_PYTHON_LNOTAB, UP_TO_3_11_STRINGS,
+		},
+		.thread_current = 1480, .thread_key = 1504, .code_basic_size = 144, .string_basic_size = 80,
+	} },
+	{ 0x030800c1, 0x03090000, {
 		.layout = {
 			.thread_frame = 24, .thread_thread_id = 176, .cframe_frame = DT_PYTHON_NO_CFRAME,
 			.frame_bytes = 112, .frame_code = 32, .frame_previous = 24, .frame_instruction = 104, .instruction_unit = 1,

@@ -43,6 +43,25 @@ static const char *find_close(const char *at)
 	return at;
 }
 
+/*
+ * Where the name begins: the demangled name of a function template has the type of its result before it (Itanium C++ ABI
+ * 5.1.5.3), "std::shared_ptr<...> std::make_shared<...>(...)".
+ */
+static const char *skip_result(const char *outline)
+{
+	const char *name = outline;
+
+	for (const char *at = outline; *at; at++) {
+		if (!strncmp(at, ANONYMOUS, strlen(ANONYMOUS)))
+			at += strlen(ANONYMOUS) - 1;
+		else if (*at == ' ' && (at[1] != '(' || !strncmp(at + 1, ANONYMOUS, strlen(ANONYMOUS))))
+			name = at + 1;
+		else if (*at == '(' || !strncmp(at, OPERATOR, strlen(OPERATOR)))
+			return name;
+	}
+	return outline;         /* no arguments: no C++ function */
+}
+
 char *dt_function_outline(const char *function)
 {
 	/* "<>" and "()" stay as they are; of longer brackets, at least 3 bytes, nothing grows by more than 2 of them. */
@@ -71,5 +90,7 @@ char *dt_function_outline(const char *function)
 		at = *close ? close + 1 : close;
 	}
 	*end = '\0';
+	at = skip_result(outline);
+	memmove(outline, at, strlen(at) + 1);
 	return outline;
 }

@@ -3,7 +3,7 @@
 #ifndef DT_EXPORT_FUNCTION_H
 #define DT_EXPORT_FUNCTION_H
 
-/* "std::vector<...>::reserve(...)": a copy without what stands in brackets. NULL: no memory. */
+/* "std::vector<...>::reserve(...)": a copy without what stands in brackets, and without the type of the result. NULL: no memory. */
 char *dt_function_outline(const char *function);
 
 #endif

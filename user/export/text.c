@@ -121,7 +121,7 @@ char *dt_text_fit(const char *bytes, size_t size, size_t columns, enum dt_text_c
 {
 	uint8_t *text = malloc(size + sizeof(ELLIPSIS));
 	size_t room = columns > strlen(ELLIPSIS) ? columns - strlen(ELLIPSIS) : 0;
-	size_t written, head, tail;
+	size_t written, head, tail, room_head;
 
 	if (!text)
 		return NULL;
@@ -130,8 +130,9 @@ char *dt_text_fit(const char *bytes, size_t size, size_t columns, enum dt_text_c
 	if (width_of(text, written) <= columns)
 		return (char *)text;
 	/* The end of a path names the file: it gets two thirds. */
-	head = head_bytes(text, written, cut == DT_TEXT_CUT_MIDDLE ? room / 3 : room);
-	tail = cut == DT_TEXT_CUT_MIDDLE ? tail_begin(text, written, room - room / 3) : written;
+	room_head = cut == DT_TEXT_CUT_END ? room : cut == DT_TEXT_CUT_MIDDLE ? room / 3 : 0;
+	head = head_bytes(text, written, room_head);
+	tail = cut == DT_TEXT_CUT_END ? written : tail_begin(text, written, room - room_head);
 	memmove(text + head + strlen(ELLIPSIS), text + tail, written - tail + 1);
 	memcpy(text + head, ELLIPSIS, strlen(ELLIPSIS));
 	return (char *)text;

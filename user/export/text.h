@@ -18,6 +18,7 @@ int dt_text_decode(const char *bytes, const char **ret_text, size_t *ret_size, c
  */
 enum dt_text_cut {
 	DT_TEXT_CUT_MIDDLE,             /* paths and names: both ends say most */
+	DT_TEXT_CUT_BEGIN,              /* paths of which the last names are enough */
 	DT_TEXT_CUT_END,                /* lines of source */
 };
 char *dt_text_fit(const char *bytes, size_t size, size_t columns, enum dt_text_cut cut);

@@ -66,21 +66,37 @@ static void write_gaps(const struct dt_page *page, const struct dt_snapshot *sna
 /* ---- frames -------------------------------------------------------------------------------------------------- */
 
 #define PARTS_MAX 8
-#define MODULE_COLUMNS 16               /* of a line that is too long */
+
+enum part_kind {
+	PART_WORDS,                     /* ours: printed as they are */
+	PART_NAME,
+	PART_FUNCTION,
+	PART_SOURCE,                    /* a path */
+	PART_MODULE,
+};
+
+/* Columns that names of a kind have a right to in a line that is too long for the page; 0: to an equal part. */
+static const size_t rights[] = { [PART_SOURCE] = 21, [PART_MODULE] = 16 };
 
 /* A line: words of ours, and names that are shortened where the page is too narrow for all of it. */
 struct part {
-	enum { PART_WORDS, PART_PATH, PART_FUNCTION, PART_MODULE } kind;
+	enum part_kind kind;
 	const char *text;               /* NULL: nothing */
 };
+
+static char *fit_part(const struct part *part, size_t columns)
+{
+	const char *text = part->text ? part->text : "";
+
+	return dt_text_fit(text, strlen(text), columns, part->kind == PART_SOURCE ? DT_TEXT_CUT_BEGIN : DT_TEXT_CUT_MIDDLE);
+}
 
 /* Columns that all parts take. -ENOMEM. */
 static int measure(const struct part parts[PARTS_MAX], size_t columns[PARTS_MAX], size_t *ret_sum)
 {
 	*ret_sum = 0;
 	for (size_t i = 0; i < PARTS_MAX; i++) {
-		const char *text = parts[i].text ? parts[i].text : "";
-		DT_FREE char *whole = dt_text_fit(text, strlen(text), SIZE_MAX, DT_TEXT_CUT_MIDDLE);
+		DT_FREE char *whole = fit_part(&parts[i], SIZE_MAX);
 
 		if (!whole)
 			return -ENOMEM;
@@ -90,10 +106,36 @@ static int measure(const struct part parts[PARTS_MAX], size_t columns[PARTS_MAX]
 	return 0;
 }
 
-/* Makes the names so short that the line fits. First goes what says least: arguments, most of the module. */
+/* Shares `room` between the names. What somebody with a right does not get is given when all others have what they want. */
+static void share(const struct part parts[PARTS_MAX], size_t columns[PARTS_MAX], size_t room)
+{
+	size_t names[PARTS_MAX] = { 0 };
+
+	for (size_t i = 0; i < PARTS_MAX; i++) {
+		size_t right = parts[i].kind < DT_ARRAY_SIZE(rights) ? rights[parts[i].kind] : 0;
+
+		if (parts[i].kind == PART_WORDS)
+			room -= columns[i] < room ? columns[i] : room;
+		else
+			names[i] = right && columns[i] > right ? right : columns[i];
+	}
+	dt_text_share(names, PARTS_MAX, room);
+	for (size_t i = 0; i < PARTS_MAX; i++)
+		room -= names[i];
+	for (size_t i = 0; i < PARTS_MAX; i++) {
+		size_t more = columns[i] - names[i] < room ? columns[i] - names[i] : room;
+
+		if (parts[i].kind == PART_WORDS)
+			continue;
+		columns[i] = names[i] + more;
+		room -= more;
+	}
+}
+
+/* Makes the names so short that the line fits; what a function is called with goes first. */
 static int shorten(struct part parts[PARTS_MAX], size_t columns[PARTS_MAX], size_t room, char **ret_outline)
 {
-	size_t names[PARTS_MAX] = { 0 }, sum;
+	size_t sum;
 	int error;
 
 	for (size_t i = 0; i < PARTS_MAX; i++)
@@ -104,18 +146,9 @@ static int shorten(struct part parts[PARTS_MAX], size_t columns[PARTS_MAX], size
 				return -ENOMEM;
 		}
 	error = measure(parts, columns, &sum);
-	if (error || sum <= room)
-		return error;
-	for (size_t i = 0; i < PARTS_MAX; i++) {
-		if (parts[i].kind == PART_WORDS)
-			room -= columns[i] < room ? columns[i] : room;
-		else
-			names[i] = parts[i].kind == PART_MODULE && columns[i] > MODULE_COLUMNS ? MODULE_COLUMNS : columns[i];
-	}
-	dt_text_share(names, PARTS_MAX, room);
-	for (size_t i = 0; i < PARTS_MAX; i++)
-		columns[i] = parts[i].kind == PART_WORDS ? columns[i] : names[i];
-	return 0;
+	if (!error && sum > room)
+		share(parts, columns, room);
+	return error;
 }
 
 static int write_line(const struct dt_page *page, struct part parts[PARTS_MAX])
@@ -130,8 +163,7 @@ static int write_line(const struct dt_page *page, struct part parts[PARTS_MAX])
 		return error;
 	dt_page_print(page, DT_STYLE_PLAIN, "%*s", (int)INDENT, "");
 	for (size_t i = 0; i < PARTS_MAX; i++) {
-		const char *text = parts[i].text ? parts[i].text : "";
-		DT_FREE char *fitted = dt_text_fit(text, strlen(text), columns[i], DT_TEXT_CUT_MIDDLE);
+		DT_FREE char *fitted = fit_part(&parts[i], columns[i]);
 
 		if (!fitted)
 			return -ENOMEM;
@@ -167,8 +199,8 @@ static int write_python(const struct dt_page *page, const struct dt_snapshot_fra
 	if (frame->line > 0)
 		snprintf(middle, sizeof(middle), "\", line %d, in ", frame->line);
 	return write_line(page, (struct part[PARTS_MAX]){
-		{ PART_WORDS, "File \"" }, { PART_PATH, frame->file ? frame->file : UNKNOWN_FUNCTION }, { PART_WORDS, middle },
-		{ PART_PATH, frame->function ? frame->function : UNKNOWN_FUNCTION },
+		{ PART_WORDS, "File \"" }, { PART_NAME, frame->file ? frame->file : UNKNOWN_FUNCTION }, { PART_WORDS, middle },
+		{ PART_NAME, frame->function ? frame->function : UNKNOWN_FUNCTION },
 	});
 }
 
@@ -196,7 +228,7 @@ static int write_native(const struct dt_page *page, const struct dt_snapshot_fra
 	else if (!frame->file && frame->function && !frame->inlined)
 		snprintf(place, sizeof(place), "+0x%" PRIx64, frame->function_offset);
 	return write_line(page, (struct part[PARTS_MAX]){
-		{ PART_FUNCTION, function }, { PART_WORDS, frame->file ? " at " : NULL }, { PART_PATH, frame->file },
+		{ PART_FUNCTION, function }, { PART_WORDS, frame->file ? " at " : NULL }, { PART_SOURCE, frame->file },
 		{ PART_WORDS, place },
 		/* That an inlined one is in the module of the frame before it goes without saying. */
 		{ PART_WORDS, frame->inlined ? ", inlined" : " (" }, { PART_MODULE, frame->inlined ? NULL : module_name(frame) },

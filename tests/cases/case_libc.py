@@ -10,23 +10,30 @@ FALLBACK_THREAD_OPS = str(scaled(2000, 500))
 
 # argv: the workload and its arguments. launch: started by domtrace instead of attached to. exact_peak: one thread only.
 # ends: the target's exit ends the trace, else Ctrl-C (where the end of a thread changes counters).
-# foreign: modules whose rows are their own business. facts: what the workload must tell.
+# foreign: modules whose rows are their own business. facts: what the workload must tell. behind: who called each row's caller,
+# outwards (tables.compare_libc). loads: it stops when its library is loaded.
+FROM_MAIN = {None: ("main",)}
+IN_THREADS = {"thread_step": ("thread_early",), "thread_receive": ("thread_early",), "thread_late": ()}
+
 WORKLOADS = {
-    "family": {"argv": ["alloc_family"], "ends": True, "facts": {"moved": 1, "stayed": 1}},
-    "family from its start": {"argv": ["alloc_family", "--from-start"], "launch": True, "ends": True},
-    "random": {"argv": ["alloc_random", "--seed", "7", "--ops", RANDOM_OPS], "ends": True},
-    "random from its start": {"argv": ["alloc_random", "--seed", "8", "--ops", FALLBACK_OPS], "launch": True, "ends": True},
-    "threads": {"argv": ["alloc_threads", "--ops", THREAD_OPS], "exact_peak": False},
-    "threads that start later": {"argv": ["alloc_threads", "--late", "--threads", "4"], "exact_peak": False, "ends": True},
-    "library loaded later": {"argv": ["alloc_dlopen", "liballoc_late.so"],
-                             "foreign": {"ld-linux-x86-64.so.2", "libc.so.6"}},
+    "family": {"argv": ["alloc_family"], "ends": True, "facts": {"moved": 1, "stayed": 1}, "behind": FROM_MAIN},
+    "family from its start": {"argv": ["alloc_family", "--from-start"], "launch": True, "ends": True, "behind": FROM_MAIN},
+    "random": {"argv": ["alloc_random", "--seed", "7", "--ops", RANDOM_OPS], "ends": True, "behind": FROM_MAIN},
+    "random from its start": {"argv": ["alloc_random", "--seed", "8", "--ops", FALLBACK_OPS], "launch": True, "ends": True,
+                              "behind": FROM_MAIN},
+    "threads": {"argv": ["alloc_threads", "--ops", THREAD_OPS], "exact_peak": False, "behind": IN_THREADS},
+    "threads that start later": {"argv": ["alloc_threads", "--late", "--threads", "4"], "exact_peak": False, "ends": True,
+                                 "behind": IN_THREADS},
+    "library loaded later": {"argv": ["alloc_dlopen", "liballoc_late.so"], "loads": True,
+                             "foreign": {"ld-linux-x86-64.so.2", "libc.so.6"},
+                             "behind": {"use_library": ("main",), "use_library_in_thread": ()}},
 }
 
 # Each is run again with every feature forced off.
 FALLBACK_WORKLOADS = {
     "family": WORKLOADS["family"],
-    "random": {"argv": ["alloc_random", "--seed", "9", "--ops", FALLBACK_OPS], "ends": True},
-    "threads": {"argv": ["alloc_threads", "--ops", FALLBACK_THREAD_OPS], "exact_peak": False},
+    "random": {"argv": ["alloc_random", "--seed", "9", "--ops", FALLBACK_OPS], "ends": True, "behind": FROM_MAIN},
+    "threads": {"argv": ["alloc_threads", "--ops", FALLBACK_THREAD_OPS], "exact_peak": False, "behind": IN_THREADS},
     # attaches to libc after most privileges were given up
     "random from its start": WORKLOADS["random from its start"],
 }
@@ -53,7 +60,7 @@ def begin(place, spec, options):
 
 
 def compare(snapshot, pid, truth, spec):
-    compare_libc(snapshot, pid, truth, spec.get("exact_peak", True), spec.get("foreign", ()))
+    compare_libc(snapshot, pid, truth, spec.get("exact_peak", True), spec.get("foreign", ()), spec["behind"])
 
 
 def end(target, tracer, spec):
@@ -72,6 +79,10 @@ def end(target, tracer, spec):
 def run(place, spec, options=()):
     target, tracer, pid = begin(place, spec, options)
     target.go()
+    if spec.get("loads"):
+        expect(target.told()["loaded"], "the workload has not loaded its library")
+        tracer.snapshot()       # by then domtrace has looked at what the loader told before
+        target.go()
     truth = target.told(limit=600)
     for name, fact in spec.get("facts", {}).items():
         expect(truth["facts"][name] == fact, f"the workload did not come to it: {name} is {truth['facts'][name]}")

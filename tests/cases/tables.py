@@ -63,11 +63,40 @@ def row_text(row):
     return f"{row['module'] or row['function']} < {row['caller'] or '?'}"
 
 
-def compare_rows(expected, actual, foreign):
+LIBC = "libc.so.6"                      # its functions between a program's and the outermost one have no names
+BEHIND_MAIN = (LIBC, LIBC, "_start")    # __libc_start_call_main, __libc_start_main
+BEHIND_THREAD = (LIBC, LIBC)            # start_thread, clone3
+
+
+def called(frames):
+    """Without what was inlined: frames that a call made."""
+    return [frame for frame in frames if not frame.get("inlined")]
+
+
+def outer_frames(frames):
+    """Callers by name, those of the C library by its name, innermost first."""
+    return tuple(LIBC if os.path.basename(frame["module"] or "") == LIBC else frame["function"] for frame in reversed(frames))
+
+
+def chain_faults(frames, traceback, behind):
+    """What is wrong with a native traceback as a whole. `behind`: functions outside of the innermost two; None: not known."""
+    callers = outer_frames(called(frames))
+    if traceback["truncated"] or traceback["total_frames"] != len(frames):
+        why = f"truncated ({traceback['truncated']}), {len(frames)} of {traceback['total_frames']} frames"
+    elif behind is None:
+        why = "" if callers[-3:] == BEHIND_MAIN or callers[-2:] == BEHIND_THREAD else "the outermost frames are not those of a thread"
+    else:
+        end = BEHIND_MAIN if behind[-1:] == ("main",) else BEHIND_THREAD
+        why = "" if callers[2:] == tuple(behind) + end else f"not called by {' < '.join(behind + end)}"
+    return [f"{why}: {frames_text(frames)}"] if why else []
+
+
+def compare_rows(expected, actual, foreign, behind):
     sums = [dict.fromkeys(FIELDS, 0) for _ in expected]
     wrong = []
     for frames, traceback, trace in actual:
-        found = [i for i, row in enumerate(expected) if matches(row, frames)]
+        found = [i for i, row in enumerate(expected) if matches(row, called(frames))]
+        wrong += chain_faults(frames, traceback, behind.get(expected[found[0]]["caller"], behind.get(None)) if found else None)
         if found:
             for field in FIELDS:
                 sums[found[0]][field] += trace[field]
@@ -91,12 +120,15 @@ def compare_totals(domain, truth, exact_peak):
     return wrong
 
 
-def compare_libc(snapshot, pid, truth, exact_peak=True, foreign=()):
-    """The libc table of `pid` equals `truth`. `foreign`: modules whose own rows are left out of it, with the totals."""
+def compare_libc(snapshot, pid, truth, exact_peak=True, foreign=(), behind=None):
+    """
+    The libc table of `pid` equals `truth`. `foreign`: modules whose own rows are left out of it, with the totals. `behind`:
+    {caller of a row, or None for all others: the functions that called that one, innermost first}.
+    """
     domain, actual = domain_rows(snapshot, pid, "libc")
     if domain is None:
         raise Failure(f"no libc domain of process {pid}")
-    wrong = losses(snapshot) + compare_rows(truth["rows"], actual, foreign)
+    wrong = losses(snapshot) + compare_rows(truth["rows"], actual, foreign, behind or {})
     if not foreign:
         wrong += compare_totals(domain, truth, exact_peak)
         wrong += [f"counters.{name} is {snapshot['counters'].get(name)}, not {number}"

@@ -40,10 +40,10 @@
 	R(OLDER_REALLOC, "call_realloc", "step_older") \
 	R(MISSED, "call_malloc", "step_missed") \
 	R(CFREE, "call_malloc", "step_cfree") \
-	R(STRDUP, "strdup|__strdup", NULL) \
-	R(STRNDUP, "strndup|__strndup", NULL) \
-	R(GETLINE, "getdelim|__getdelim|getline|__getline", NULL) \
-	R(NEW, "_Znwm|operator new(unsigned long)", NULL)
+	R(STRDUP, "strdup|__strdup|__GI___strdup", "step_strings") \
+	R(STRNDUP, "strndup|__strndup|__GI___strndup", "step_strings") \
+	R(GETLINE, "getdelim|__getdelim|__GI___getdelim", "step_getline") \
+	R(NEW, "_Znwm|operator new(unsigned long)", "step_new")
 
 enum row {
 #define R(id, function, caller) ROW_##id,

@@ -30,7 +30,7 @@
 /* Who allocates: the immediate caller of the allocator and its caller. */
 struct truth_name {
 	const char *function;           /* alternatives are separated by '|' */
-	const char *caller;             /* NULL: not known (code without frame pointers), not compared */
+	const char *caller;             /* NULL: not known, not compared */
 	const char *module;             /* instead of `function`: base name of the module the caller lies in */
 };
 

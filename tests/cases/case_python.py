@@ -28,9 +28,10 @@ def untraced_rows(place, frames):
     return tables
 
 
-def both_sections(place, frames, options=(), expected=None, launch=False):
-    """tracemalloc on with `frames`, or off (0) and then `expected` in its place."""
+def both_sections(place, frames, options=(), expected=None, launch=False, stack=None):
+    """tracemalloc on with `frames`, or off (0) and then `expected` in its place. stack: None leaves --stack at its default."""
     argv = [PYTHON, SCRIPT, str(frames)]
+    options = [*options, *(["-l", str(frames)] if frames else []), *(["--stack", stack] if stack else [])]
     if launch:
         target = tracer = place.trace(*options, "--", *argv)
         pid = wait_for(target, "start")["pid"]
@@ -43,7 +44,7 @@ def both_sections(place, frames, options=(), expected=None, launch=False):
         target.go()
         rows = wait_for(target, gate)["rows"]
         snapshot = tracer.snapshot()
-        compare_numpy(snapshot, pid, rows if frames else expected[gate])
+        compare_numpy(snapshot, pid, rows if frames else expected[gate], stack or "auto", frames or 64)
         if gate == "section1":
             target.go()
             wait_for(target, "clear")
@@ -89,12 +90,12 @@ def page(place, frames=None):
     pid = wait_for(target, "start")["pid"]
     tracer = place.trace("-p", str(pid), "-l", str(frames or 1), *NUMPY_ALONE)
     target.go()
-    compare_numpy(tracer_at(tracer, target, "snapshot"), pid, target.rows)
+    compare_numpy(tracer_at(tracer, target, "snapshot"), pid, target.rows, limit=frames or 1)
     target.go()
     wait_for(target, "clear")
     tracer.clear()
     target.go()
-    compare_numpy(tracer_at(tracer, target, "snapshot"), pid, target.rows)
+    compare_numpy(tracer_at(tracer, target, "snapshot"), pid, target.rows, limit=frames or 1)
     target.go()
     wait_for(target, "end")
     target.go()
@@ -107,16 +108,16 @@ def tracer_at(tracer, target, gate):
     return tracer.snapshot()
 
 
-def domains(place):
+def domains(place, stack):
     """Any domain number through ctypes; libc is left out, so that unmatched_frees is the script's alone."""
     target = place.start([PYTHON, os.path.join(WORKLOADS, "tracemalloc_domains.py")])
     pid = wait_for(target, "start")["pid"]
-    tracer = place.trace("-p", str(pid), "-d", "!libc")
+    tracer = place.trace("-p", str(pid), "-d", "!libc", "--stack", stack)
     target.go()
     truth = wait_for(target, "end")
-    compare_domains(tracer.snapshot(), pid, truth)
+    compare_domains(tracer.snapshot(), pid, truth, stack)
     target.go()
-    compare_domains(tracer.finish()[-1], pid, truth)
+    compare_domains(tracer.finish()[-1], pid, truth, stack)
     expect(target.wait() == 0, target.stderr())
 
 
@@ -136,13 +137,16 @@ def example(place):
 
 def cases():
     yield "numpy/tracemalloc on, 64 frames", lambda place: both_sections(place, 64)
-    yield "numpy/tracemalloc on, 3 frames", lambda place: both_sections(place, 3, ["-l", "3", *NUMPY_ALONE])
-    yield "numpy/tracemalloc on, 1 frame", lambda place: both_sections(place, 1, ["-l", "1", *NUMPY_ALONE])
+    yield "numpy/tracemalloc on, 64 frames, Python's alone", lambda place: both_sections(place, 64, NUMPY_ALONE, stack="python")
+    yield "numpy/tracemalloc on, 3 frames", lambda place: both_sections(place, 3, NUMPY_ALONE)
+    yield "numpy/tracemalloc on, 3 frames, Python's alone", lambda place: both_sections(place, 3, NUMPY_ALONE, stack="python")
+    yield "numpy/tracemalloc on, 1 frame", lambda place: both_sections(place, 1, NUMPY_ALONE, stack="python")
     yield "numpy/tracemalloc on, from its start", lambda place: both_sections(place, 64, NUMPY_ALONE, launch=True)
     yield "numpy/tracemalloc off", numpy_off
     yield "numpy/that domain alone", numpy_alone
     yield "numpy/that domain left out", numpy_excluded
     yield "numpy/the page's script", page
     yield "numpy/the page's script, 16 frames", lambda place: page(place, 16)
-    yield "tracemalloc/domains", domains
+    yield "tracemalloc/domains", lambda place: domains(place, "auto")
+    yield "tracemalloc/domains, Python's frames alone", lambda place: domains(place, "python")
     yield "python/example", example

@@ -163,34 +163,75 @@ def function_is_possible(frame):
     return frame["function"] in names.get(frame["line"], ())
 
 
-def python_table(rows, wrong):
-    """Live rows of a snapshot as {((file, line)…, total_frames): [blocks, bytes]}, as tracemalloc sees them."""
+NUMPY_CALLS = ("_multiarray_umath.",)   # what calls PyTraceMalloc_Track for NumPy
+CTYPES_CALLS = ("libffi.so",)           # and for a script that does so through ctypes
+NATIVE_FRAMES = 16                      # more than there are between Python code and NumPy's allocator
+NATIVE_MODULES = ("python3.", "libc.so", "_multiarray_umath.", "_umath_", "_ctypes.", "libffi.so")
+
+
+def native_end_faults(native, traceback, callers):
+    """What is wrong with the native frames between the innermost Python frame and the allocator, outermost first."""
+    modules = [os.path.basename(frame["module"] or "?") for frame in native]
+    wrong = [f"truncated ({traceback['truncated']})"] if traceback["truncated"] else []
+    if not modules or not modules[-1].startswith(callers):
+        wrong.append(f"not called from {' or '.join(callers)}")
+    wrong += [f"a call from {module}" for module in modules if not module.startswith(NATIVE_MODULES)]
+    wrong += ["an eval loop without its Python frame" for frame in native if frame["function"] == "_PyEval_EvalFrameDefault"]
+    return [f"{what}: {frames_text(native)}" for what in wrong]
+
+
+def split_python(frames, traceback, stack, callers):
+    """(Python frames, how many there were on the stack, what is wrong): `--stack auto` ends with native frames, `python` has none."""
+    count = sum(frame["kind"] == "python" for frame in frames)
+    python, native = frames[:count], frames[count:]
+    if any(frame["kind"] != "python" for frame in python):
+        return python, 0, [f"native frames among Python frames: {frames_text(frames)}"]
+    if stack == "auto":
+        return python, traceback["total_frames"] - len(native), native_end_faults(native, traceback, callers)
+    return python, traceback["total_frames"], [f"not only Python frames: {frames_text(frames)}"] if native else []
+
+
+def python_table(rows, stack, wrong):
+    """
+    Live rows of a snapshot as {((file, line)…, number of frames on the stack): [blocks, bytes]}, as tracemalloc sees them: it
+    knows no native frames, so rows that differ in nothing else are one.
+    """
     table = {}
     for frames, traceback, trace in rows:
         if not trace["blocks"] and not trace["bytes"]:
             continue
-        if any(frame["kind"] != "python" for frame in frames):
-            wrong.append(f"not only Python frames: {frames_text(frames)}")
-            continue
+        python, total, faults = split_python(frames, traceback, stack, NUMPY_CALLS)
+        wrong += faults
         if traceback["truncated"]:
             wrong.append(f"truncated ({traceback['truncated']}): {frames_text(frames)}")
         wrong += [f"no function {frame['function']} on {frame['file']}:{frame['line']}"
-                  for frame in frames if not function_is_possible(frame)]
-        key = tuple((frame["file"], frame["line"]) for frame in frames), traceback["total_frames"]
-        sums = table.setdefault(key, [0, 0])
+                  for frame in python if not function_is_possible(frame)]
+        sums = table.setdefault((tuple((frame["file"], frame["line"]) for frame in python), total), [0, 0])
         sums[0] += trace["blocks"]
         sums[1] += trace["bytes"]
     return table
 
 
-def compare_numpy(snapshot, pid, truth_rows):
-    """The numpy table of `pid` equals the rows that tracemalloc told, whole tracebacks."""
+def without_totals(table):
+    """Where native frames were cut off, too, nobody can tell how many of those that are missing were Python's."""
+    merged = {}
+    for (frames, _), numbers in table.items():
+        sums = merged.setdefault((frames, None), [0, 0])
+        for i, number in enumerate(numbers):
+            sums[i] += number
+    return merged
+
+
+def compare_numpy(snapshot, pid, truth_rows, stack="auto", limit=64):
+    """The numpy table of `pid`, traced with --stack and --limit, equals the rows that tracemalloc told, whole tracebacks."""
     domain, actual = domain_rows(snapshot, pid, "tracemalloc", 389047)
     wrong = losses(snapshot)
-    table = python_table(actual, wrong)
+    table = python_table(actual, stack, wrong)
     truth = {}
     for row in truth_rows:
         truth[tuple(map(tuple, row["frames"])), row["total_frames"]] = [row["blocks"], row["bytes"]]
+    if stack == "auto" and limit < NATIVE_FRAMES:
+        table, truth = without_totals(table), without_totals(truth)
     for key in truth.keys() | table.keys():
         if truth.get(key) != table.get(key):
             text = " < ".join(f"{file}:{line}" for file, line in reversed(key[0]))
@@ -205,8 +246,8 @@ def compare_numpy(snapshot, pid, truth_rows):
 DOMAIN_NAMES = {389047: "numpy", 424242: "pandas"}
 
 
-def compare_domains(snapshot, pid, truth):
-    """Every tracemalloc domain of `pid`, with totals and exact rows (file, line and function)."""
+def compare_domains(snapshot, pid, truth, stack="auto"):
+    """Every tracemalloc domain of `pid`, traced with --stack, with totals and exact rows (file, line and function)."""
     wrong = losses(snapshot)
     expected = {}
     for row in truth["rows"]:
@@ -223,8 +264,10 @@ def compare_domains(snapshot, pid, truth):
             wrong.append(f"domain {domain_id} is named {domain['name']}, not {name}")
         wrong += [f"domain {domain_id}: {key} is {domain[key]}, not {number}"
                   for key, number in totals.items() if domain[key] != number]
-        for frames, _, trace in actual:
-            key = domain_id, tuple((frame.get("file"), frame.get("line"), frame["function"]) for frame in frames)
+        for frames, traceback, trace in actual:
+            python, total, faults = split_python(frames, traceback, stack, CTYPES_CALLS)
+            wrong += faults if total == len(python) else [f"{len(python)} of {total} Python frames: {frames_text(frames)}"]
+            key = domain_id, tuple((frame["file"], frame["line"], frame["function"]) for frame in python)
             sums = table.setdefault(key, dict.fromkeys(FIELDS, 0))
             for field in FIELDS:
                 sums[field] += trace[field]

@@ -91,6 +91,8 @@ static __always_inline enum dt_truncation native_find_mapping(const struct dt_pr
 	}
 	if (found->flags & DT_MAPPING_RETURN_PROBES)
 		return DT_TRUNCATION_return_probe;
+	if (found->flags & DT_MAPPING_TABLE_LOST)
+		return DT_TRUNCATION_no_rule;
 	if (found->flags & DT_MAPPING_REMOVABLE && native_is_stale(process))
 		return DT_TRUNCATION_stale_mapping;
 	native->flags = found->flags;
@@ -118,7 +120,7 @@ static __always_inline __u32 chunk_word(const struct dt_unwind_chunk *chunk, __u
 #define ROW_STEPS 12                    /* halves of the rows of a page */
 _Static_assert(1 << ROW_STEPS == DT_UNWIND_PAGE_BYTES, "a search of a page's rows must reach all of them");
 
-/* The rule at an address of the current mapping; 0 where there is none. */
+/* The number of the rule at an address of the current mapping. */
 static __always_inline __u32 native_find_rule(struct dt_scratch *scratch, __u64 address)
 {
 	__u64 page = (address - scratch->native.base) / DT_UNWIND_PAGE_BYTES;
@@ -126,16 +128,16 @@ static __always_inline __u32 native_find_rule(struct dt_scratch *scratch, __u64 
 	const struct dt_unwind_chunk *chunk;
 
 	if (address < scratch->native.base || page >= scratch->native.page_count)
-		return 0;
+		return DT_UNWIND_RULE_CHAIN;
 	chunk = native_chunk(word);
 	if (!chunk)
-		return 0;
+		return DT_UNWIND_RULE_NONE;
 	low = chunk_word(chunk, word);
 	count = chunk_word(chunk, word + 1);
 	if (low / DT_UNWIND_CHUNK_WORDS != word / DT_UNWIND_CHUNK_WORDS) {
 		chunk = native_chunk(low);
 		if (!chunk)
-			return 0;
+			return DT_UNWIND_RULE_NONE;
 	}
 	for (int i = 0; i < ROW_STEPS && count > 1; i++) {
 		__u32 half = count >> 1;
@@ -180,7 +182,7 @@ static __always_inline bool native_read(struct dt_scratch *scratch, __u64 low, _
 /* ---- from a frame to its caller -------------------------------------------------------------------------------------- */
 
 /* The caller's registers have been found: goes there. */
-static __always_inline enum dt_truncation native_return(struct dt_scratch *scratch, __u64 cfa, __u64 return_address)
+static __always_inline enum dt_truncation native_return(struct dt_scratch *scratch, __u64 cfa, __u64 return_address, __u32 how)
 {
 	struct native_state *native = &scratch->native;
 
@@ -192,7 +194,7 @@ static __always_inline enum dt_truncation native_return(struct dt_scratch *scrat
 		return_address = kernel_return_address(cfa - 8, return_address);
 	native->pc = return_address;
 	native->stack = cfa;
-	native->interrupted = 0;
+	native->how = how;
 	native->is_outermost = !return_address;
 	return DT_TRUNCATION_none;
 }
@@ -211,7 +213,7 @@ static __always_inline enum dt_truncation native_follow_frame_pointer(struct dt_
 	    !native_read(scratch, frame_pointer, frame_pointer + 8, saved) || !saved[1])
 		return DT_TRUNCATION_no_frame_pointer;
 	native->frame_pointer = saved[0];
-	return native_return(scratch, frame_pointer + 16, saved[1]);
+	return native_return(scratch, frame_pointer + 16, saved[1], DT_FRAME_CHAINED);
 }
 
 /* The frame is the one that the kernel made for a signal handler to return to. */
@@ -226,7 +228,7 @@ static __always_inline enum dt_truncation native_follow_signal(struct dt_scratch
 	native->stack = saved[ARCH_SIGNAL_STACK];
 	native->frame_pointer = saved[ARCH_SIGNAL_FRAME_POINTER];
 	native->frame_pointer_unknown = 0;
-	native->interrupted = DT_FRAME_INTERRUPTED;
+	native->how = DT_FRAME_INTERRUPTED;
 	/* The handler does not return behind a call, but to the start of this frame's code. */
 	if (native->index >= 0)
 		scratch->traceback.frames[native->index & (DT_TRACEBACK_FRAMES_MAX - 1)].instruction = DT_FRAME_INTERRUPTED;
@@ -269,26 +271,25 @@ static __always_inline enum dt_truncation native_follow_rule(struct dt_scratch *
 		return DT_TRUNCATION_unsupported_rule;
 	else if (saved != DT_SAVED_NOT)
 		native->frame_pointer_unknown = 0;
-	return native_return(scratch, cfa, slot == low && low != high ? words[1] : words[0]);
+	return native_return(scratch, cfa, slot == low && low != high ? words[1] : words[0], 0);
 }
 
 /* An address in the code that the frame is in: a return address may lie behind its function's end, the call does not. */
 static __always_inline __u64 native_address(const struct native_state *native)
 {
-	return native->interrupted ? native->pc : native->pc - 1;
+	return native->how & DT_FRAME_INTERRUPTED ? native->pc : native->pc - 1;
 }
 
 /*
- * Finds the rule of the current frame into native->rule; *has_table is false for code that is walked by frame pointers.
- * A version of mappings never changes, so what was found in it once holds, but for libraries that may have gone.
+ * Finds the rule of the current frame into native->rule. A version of mappings never changes, so what was found in it once
+ * holds, but for libraries that may have gone.
  */
-static __always_inline enum dt_truncation native_find(const struct dt_process *process, struct dt_scratch *scratch, bool *has_table)
+static __always_inline enum dt_truncation native_find(const struct dt_process *process, struct dt_scratch *scratch)
 {
 	struct native_state *native = &scratch->native;
 	__u64 address = native_address(native);
 	struct native_known_rule *known = &scratch->known_rules[address * 0x9e3779b97f4a7c15ull >> (64 - NATIVE_KNOWN_BITS)];
 
-	*has_table = true;
 	if (known->address == address && known->mappings_version == process->mappings_version) {
 		native->rule = known->rule;
 		return known->flags & DT_MAPPING_REMOVABLE && native_is_stale(process) ? DT_TRUNCATION_stale_mapping : DT_TRUNCATION_none;
@@ -299,9 +300,6 @@ static __always_inline enum dt_truncation native_find(const struct dt_process *p
 		if (truncation)
 			return truncation;
 	}
-	*has_table = native->page_count;
-	if (!native->page_count)
-		return DT_TRUNCATION_none;
 	native->rule = native_find_rule(scratch, address);
 	*known = (struct native_known_rule){ .address = address, .mappings_version = process->mappings_version,
 					     .rule = native->rule, .flags = native->flags };
@@ -311,15 +309,11 @@ static __always_inline enum dt_truncation native_find(const struct dt_process *p
 /* Goes on to the caller of the current frame. Or sets is_outermost: there is none. */
 static __always_inline enum dt_truncation native_step(const struct dt_process *process, struct dt_scratch *scratch)
 {
+	enum dt_truncation truncation = native_find(process, scratch);
 	const struct dt_unwind_rule *rule;
-	enum dt_truncation truncation;
-	bool has_table;
 
-	truncation = native_find(process, scratch, &has_table);
 	if (truncation)
 		return truncation;
-	if (!has_table)
-		return native_follow_frame_pointer(scratch);
 	rule = &unwind_rules[scratch->native.rule & (DT_UNWIND_RULES_MAX - 1)];
 	switch (rule->cfa) {
 	case DT_CFA_NONE:
@@ -329,6 +323,8 @@ static __always_inline enum dt_truncation native_step(const struct dt_process *p
 	case DT_CFA_END:
 		scratch->native.is_outermost = 1;
 		return DT_TRUNCATION_none;
+	case DT_CFA_CHAIN:
+		return native_follow_frame_pointer(scratch);
 	case DT_CFA_SIGNAL:
 		return native_follow_signal(scratch);
 	default:
@@ -345,7 +341,7 @@ static __always_inline void native_begin(struct dt_scratch *scratch, __u64 retur
 	native->stack = stack;
 	native->frame_pointer = frame_pointer;
 	native->frame_pointer_unknown = 0;
-	native->interrupted = 0;
+	native->how = 0;
 	native->is_outermost = 0;
 	native->index = -1;
 	native->bytes = 0;

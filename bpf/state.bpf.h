@@ -25,7 +25,7 @@ struct native_state {
 	__u32 reserved;
 	__u64 window;                   /* where the words in dt_scratch.stack come from */
 	__u32 window_bytes;             /* how many of them are there */
-	__u32 interrupted;              /* DT_FRAME_INTERRUPTED: pc is no return address, a signal came there */
+	__u32 how;                      /* DT_FRAME_…: what pc is */
 	__u32 frame_pointer_unknown;
 	__u32 is_outermost;             /* nobody called this frame */
 	__s32 index;                    /* of this frame in the traceback; −1: not kept */

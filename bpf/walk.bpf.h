@@ -64,7 +64,7 @@ static __always_inline void walk_arrive(const struct dt_process *process, struct
 	if (scratch->python.frame && config.stack != DT_STACK_NATIVE && walk_is_eval(process, scratch))
 		scratch->phase = WALK_PYTHON;
 	else
-		scratch->native.index = frame_push(scratch, DT_FRAME_NATIVE, scratch->native.pc, scratch->native.interrupted);
+		scratch->native.index = frame_push(scratch, DT_FRAME_NATIVE, scratch->native.pc, scratch->native.how);
 }
 
 static __always_inline void walk_native(const struct dt_process *process, struct dt_scratch *scratch)

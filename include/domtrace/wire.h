@@ -238,12 +238,13 @@ struct dt_process_state {
 
 /*
  * map `mappings`: the executable mappings of all traced processes; those of one process are neighbours, ordered by
- * address. A mapping without a table (page_count 0) is walked by frame pointers.
+ * address. Pages that are in no table (page_count is 0 for a mapping without one) are walked by frame pointers.
  */
 #define DT_MAPPINGS_MAX 65536           /* a power of two */
 
 #define DT_MAPPING_REMOVABLE 1          /* the file may have been unloaded since the mappings were read */
 #define DT_MAPPING_RETURN_PROBES 2      /* the kernel's page for return probes: "[uprobes]" */
+#define DT_MAPPING_TABLE_LOST 4         /* there was no room for its table */
 
 struct dt_mapping_row {
 	__u64 start, end;               /* addresses, end exclusive */
@@ -281,6 +282,7 @@ enum dt_cfa {
 	DT_CFA_FRAME,                   /* frame pointer + cfa_offset */
 	DT_CFA_FRAME_INDIRECT,          /* the word at frame pointer + cfa_offset (functions that realign their stack) */
 	DT_CFA_PLT,                     /* stack pointer + 8, + 8 more from byte cfa_offset of each 16 bytes of code on */
+	DT_CFA_CHAIN,                   /* nothing is known of the whole page, as of code of a JIT compiler: by frame pointers */
 	DT_CFA_SIGNAL,                  /* the registers that the kernel saved for a signal (struct rt_sigframe at the stack pointer) */
 	DT_CFA_COUNT,
 };
@@ -293,8 +295,10 @@ enum dt_saved {
 	DT_SAVED_UNKNOWN,               /* lost, or kept in a way that is not supported */
 };
 
-/* map `unwind_rules`: array; rule 0 is DT_CFA_NONE. Equal rules stand there once, for all files. */
+/* map `unwind_rules`: array. Equal rules stand there once, for all files; two have numbers of their own. */
 #define DT_UNWIND_RULES_MAX 65536
+#define DT_UNWIND_RULE_NONE 0           /* DT_CFA_NONE */
+#define DT_UNWIND_RULE_CHAIN 1          /* DT_CFA_CHAIN: also of pages that are in no table */
 
 struct dt_unwind_rule {
 	__s32 cfa_offset;
@@ -337,11 +341,11 @@ enum dt_frame_kind {
 };
 
 /*
- * One frame. Native: `where` is the return address, or, where `instruction` is DT_FRAME_INTERRUPTED, that of the
- * instruction that a signal interrupted. Python: `where` is the number of the code object, `instruction` the byte offset of
+ * One frame. Native: `where` is the return address, `instruction` is 0 or what else there is to say (DT_FRAME_…). Python: `where` is the number of the code object, `instruction` the byte offset of
  * the instruction in its bytecode (~0: the frame has executed none yet).
  */
-#define DT_FRAME_INTERRUPTED 1
+#define DT_FRAME_INTERRUPTED 1          /* not a return address: a signal came there, or its handler returns to there */
+#define DT_FRAME_CHAINED 2              /* found along frame pointers, which are a guess: if no call stands before it, it is none */
 
 struct dt_frame {
 	__u64 where;

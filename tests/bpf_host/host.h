@@ -242,10 +242,15 @@ static inline void host_memory(__u64 start, const void *bytes, size_t size)
 	host_ranges[host_range_count++].bytes = bytes;
 }
 
+/* Where memory comes from instead, if it is set: 0, or an error. */
+static long (*host_read)(void *to, __u32 size, __u64 address);
+
 static long bpf_probe_read_user(void *to, __u32 size, const void *from)
 {
 	__u64 address = (uintptr_t)from;
 
+	if (host_read)
+		return host_read(to, size, address);
 	for (size_t i = 0; i < host_range_count; i++) {
 		__u64 offset = address - host_ranges[i].start;
 
@@ -479,6 +484,7 @@ static inline int host_setup(void **state)
 	memset(mappings, 0, sizeof(mappings));
 	memset(unwind_rules, 0, sizeof(unwind_rules));
 	mappings[0].end = 1ull << 47;
+	unwind_rules[DT_UNWIND_RULE_CHAIN].cfa = DT_CFA_CHAIN;
 	host_time_ns = 1000000000;
 	host_trap = (struct host_trap){ 0 };
 	host_ring_is_full = host_has_sessions = false;

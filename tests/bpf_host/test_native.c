@@ -51,7 +51,8 @@ static void put_file(const struct dt_unwind_rule *rules, __u32 count)
 
 static int setup(void **state)
 {
-	next_word = next_rule = 0;
+	next_word = 0;
+	next_rule = DT_UNWIND_RULE_CHAIN;
 	return host_setup(state);
 }
 
@@ -182,6 +183,39 @@ static void test_plt(void **state)
 	assert_int_equal(walk_from(CALL(0) + 10)->frames[1].where, CALL(1));
 }
 
+/* From code with a table to code of a JIT compiler, to a page of the file that no table speaks of, and back. */
+static void test_frame_pointers_where_no_table_is(void **state)
+{
+	const struct dt_unwind_rule rules[] = {
+		{ .cfa = DT_CFA_STACK, .cfa_offset = 8 },
+		outermost,
+		{ .cfa = DT_CFA_CHAIN },
+	};
+	__u64 jit = CODE + 0x100000, behind = CODE + PAGES * DT_UNWIND_PAGE_BYTES + 7;
+	const struct dt_traceback_event *event;
+
+	(void)state;
+	put_file(rules, 3);
+	mappings[0].end += DT_UNWIND_PAGE_BYTES;
+	mappings[1] = (struct dt_mapping_row){ .start = jit, .end = jit + 4096 };
+	host_process(HOST_TGID)->mapping_count = 2;
+	host_frame_pointer = STACK + 32;
+	*host_slot(STACK) = jit + 5;
+	*host_slot(STACK + 32) = STACK + 64;
+	*host_slot(STACK + 40) = behind;
+	*host_slot(STACK + 64) = STACK + 80;
+	*host_slot(STACK + 72) = CALL(2);
+	*host_slot(STACK + 80) = 0;
+	*host_slot(STACK + 88) = CALL(1);
+	expect_walk(none, jit + 5, behind, CALL(2), CALL(1));
+	event = host_event(DT_EVENT_TRACEBACK, 0);
+	for (__u32 i = 0; i < 5; i++)
+		assert_int_equal(event->frames[i].instruction, i < 2 ? 0 : DT_FRAME_CHAINED);
+	mappings[0].flags = DT_MAPPING_TABLE_LOST;
+	host_process(HOST_TGID)->mappings_version++;
+	expect_walk(no_rule);
+}
+
 static void test_signal(void **state)
 {
 	const struct dt_unwind_rule rules[] = {
@@ -243,8 +277,8 @@ static void test_what_is_not_supported(void **state)
 	*host_slot(STACK + 8) = CALL(2);
 	host_frame_pointer = STACK + 64;
 	expect_walk(unsupported_rule, CALL(1), CALL(2)); /* rbp was lost on the way */
-	unwind_rules[2].frame_pointer = DT_SAVED_AT_CFA; /* found again, 16 bytes below a CFA */
-	unwind_rules[2].frame_pointer_words = 1;
+	unwind_rules[DT_UNWIND_RULE_CHAIN + 2].frame_pointer = DT_SAVED_AT_CFA; /* found again, beside a CFA */
+	unwind_rules[DT_UNWIND_RULE_CHAIN + 2].frame_pointer_words = 1;
 	*host_slot(STACK + 24) = STACK + 64;
 	*host_slot(STACK + 72) = CALL(3);
 	expect_walk(unsupported_rule, CALL(1), CALL(2), CALL(3));
@@ -378,8 +412,8 @@ static void test_a_full_page(void **state)
 	*word_at(index) = rows;
 	*word_at(index + 1) = 4096;
 	for (__u32 i = 0; i < 4096; i++) {
-		*word_at(rows + i) = DT_UNWIND_ROW(i, i + 1);
-		unwind_rules[i + 1] = (struct dt_unwind_rule){ .cfa = i % 3 ? DT_CFA_UNSUPPORTED : DT_CFA_END };
+		*word_at(rows + i) = DT_UNWIND_ROW(i, i + 2);
+		unwind_rules[i + 2] = (struct dt_unwind_rule){ .cfa = i % 3 ? DT_CFA_UNSUPPORTED : DT_CFA_END };
 	}
 	mappings[0] = (struct dt_mapping_row){ .start = CODE, .end = CODE + 4096, .base = CODE, .pages = index, .page_count = 1 };
 	for (__u32 i = 0; i < 4096; i++)
@@ -397,6 +431,7 @@ int main(void)
 		case_of(test_large_frames),
 		case_of(test_realigned_stack),
 		case_of(test_plt),
+		case_of(test_frame_pointers_where_no_table_is),
 		case_of(test_signal),
 		case_of(test_a_loop_of_signal_frames),
 		case_of(test_what_is_not_supported),

@@ -83,7 +83,7 @@ static int store_unwind_table(struct dt_modules *modules, struct dt_module *modu
 	dt_unwind_table_clear(&table);
 	if (!error || error == -ENOMEM)
 		return error;
-	module->unwind = dt_unwind_no_place();
+	module->unwind = (struct dt_unwind_place){ .lost = true };
 	dt_log_warning(modules->log, "no room for the unwind table of %s: native tracebacks through it are truncated", module->path);
 	return 0;
 }

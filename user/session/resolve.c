@@ -274,7 +274,7 @@ static int add_in_file(struct dt_resolve *resolve, pid_t pid, struct dt_module *
 		if (error)
 			return error;
 	}
-	*ret_place = (struct dt_resolve_place){ place->number, place->called, module->unwind.page_count };
+	*ret_place = (struct dt_resolve_place){ .number = place->number, .called = place->called };
 	return 0;
 }
 

@@ -33,7 +33,6 @@ struct dt_resolve;
 struct dt_resolve_place {
 	uint32_t number;
 	bool called;                    /* a call instruction stands before the address, as far as can be known */
-	bool has_table;                 /* the code there says how to unwind it */
 };
 
 /* `opts` is copied, what it points to must outlive it. -ENOMEM. */

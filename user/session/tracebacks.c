@@ -165,19 +165,13 @@ static int add_python_frame(struct dt_tracebacks *tracebacks, pid_t pid, const s
 	return error;
 }
 
-static bool is_interrupted(const struct dt_traceback_event *event, uint32_t i)
-{
-	return i < event->frame_count && event->frames[i].kind == DT_FRAME_NATIVE && event->frames[i].instruction == DT_FRAME_INTERRUPTED;
-}
-
 /*
- * Notes the frames of a record, innermost first, in `numbers`; returns how many are right or an error. Behind code without an unwind
- * table the walk goes by frame pointers: where the next frame is one that nobody can have called, the chain was not one.
+ * Notes the frames of a record, innermost first, in `numbers`; returns how many are right or an error. Some were found along frame
+ * pointers: where one is such that nobody can have called it, the chain was not one.
  */
 static int add_frames(struct dt_tracebacks *tracebacks, struct dt_traced *traced, const struct dt_traceback_event *event, uint32_t *numbers)
 {
 	const struct dt_maps *maps = dt_traced_maps(traced, event->mappings_version);
-	bool by_table = true;           /* the innermost is the caller by the call itself */
 
 	for (uint32_t i = 0; i < event->frame_count; i++) {
 		const struct dt_frame *frame = &event->frames[i];
@@ -188,12 +182,10 @@ static int add_frames(struct dt_tracebacks *tracebacks, struct dt_traced *traced
 
 		if (frame->kind == DT_FRAME_PYTHON) {
 			error = add_python_frame(tracebacks, traced->pid, frame, &numbers[i]);
-			by_table = true;
 		} else {
-			error = dt_resolve_add(tracebacks->resolve, traced, maps, frame->where, exact, &place);
-			if (!error && !by_table && !exact && !place.called)
+			error = dt_resolve_add(tracebacks->resolve, traced, maps, frame->where, frame->instruction & DT_FRAME_INTERRUPTED, &place);
+			if (!error && frame->instruction & DT_FRAME_CHAINED && !place.called)
 				return (int)i;
-			by_table = place.has_table;
 			numbers[i] = place.number;
 		}
 		if (error)

@@ -34,7 +34,7 @@ struct dt_unwind {
 	uint64_t next_word;
 	uint64_t row_count;
 	struct known_rule *rules;
-	uint32_t rule_count;            /* the first is DT_CFA_NONE, in no hash */
+	uint32_t rule_count;
 	struct extent *extents;         /* by address */
 	size_t extent_count;
 };
@@ -46,7 +46,8 @@ int dt_unwind_new(struct domtrace_bpf *bpf, struct dt_unwind **ret_unwind)
 	if (!unwind)
 		return -ENOMEM;
 	unwind->bpf = bpf;
-	unwind->rule_count = 1;
+	unwind->rule_count = DT_UNWIND_RULE_CHAIN + 1;
+	bpf->bss->unwind_rules[DT_UNWIND_RULE_CHAIN].cfa = DT_CFA_CHAIN;
 	*ret_unwind = unwind;
 	return 0;
 }
@@ -123,8 +124,8 @@ static int number_rule(struct dt_unwind *unwind, const struct dt_unwind_rule *ru
 {
 	struct known_rule *known;
 
-	if (rule->cfa == DT_CFA_NONE) {
-		*ret_number = 0;
+	if (rule->cfa == DT_CFA_NONE || rule->cfa == DT_CFA_CHAIN) {
+		*ret_number = rule->cfa == DT_CFA_NONE ? DT_UNWIND_RULE_NONE : DT_UNWIND_RULE_CHAIN;
 		return 0;
 	}
 	HASH_FIND(hh, unwind->rules, rule, sizeof(*rule), known);
@@ -157,7 +158,8 @@ static int put_row(struct dt_unwind *unwind, uint64_t offset, const struct dt_un
 /* The rows of one page: first the rule that holds at its start. *next: the first row of the table that is above that start. */
 static int put_page(struct dt_unwind *unwind, const struct dt_unwind_table *table, uint64_t page, size_t *next, uint32_t entry[2])
 {
-	static const struct dt_unwind_rule none;
+	static const struct dt_unwind_rule none, chain = { .cfa = DT_CFA_CHAIN };
+	const struct dt_unwind_rule *first;
 	size_t count = 1;
 	int error;
 
@@ -172,7 +174,8 @@ static int put_page(struct dt_unwind *unwind, const struct dt_unwind_table *tabl
 		return error;
 	entry[0] = (uint32_t)unwind->next_word;
 	entry[1] = (uint32_t)count;
-	error = put_row(unwind, 0, *next ? &table->rows[*next - 1].rule : &none);
+	first = *next ? &table->rows[*next - 1].rule : &none;
+	error = put_row(unwind, 0, count == 1 && first->cfa == DT_CFA_NONE ? &chain : first);
 	for (size_t i = 0; i < count - 1 && !error; i++)
 		error = put_row(unwind, table->rows[*next + i].vaddr - page, &table->rows[*next + i].rule);
 	return error;
@@ -221,11 +224,6 @@ int dt_unwind_add_table(struct dt_unwind *unwind, const struct dt_unwind_table *
 		put_word(unwind, entries[i]);
 	unwind->row_count += table->count;
 	return 0;
-}
-
-struct dt_unwind_place dt_unwind_no_place(void)
-{
-	return (struct dt_unwind_place){ .vaddr = -(uint64_t)DT_UNWIND_PAGE_BYTES, .page_count = 1 };
 }
 
 /* ---- mappings ------------------------------------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 #ifndef DT_SESSION_UNWIND_H
 #define DT_SESSION_UNWIND_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,7 @@ struct dt_unwind;
 
 /* Where a file's table stands. page_count 0: it has none. */
 struct dt_unwind_place {
+	bool lost;                      /* there was no room for it */
 	uint64_t vaddr;                 /* of its first page */
 	uint32_t pages, page_count;     /* as in struct dt_mapping_row */
 };
@@ -30,8 +32,6 @@ void dt_unwind_free(struct dt_unwind *unwind);
 
 /* Stores the table of a file. -ENOSPC: there is no room for it. -ENOMEM, or what the kernel says of a new chunk. */
 int dt_unwind_add_table(struct dt_unwind *unwind, const struct dt_unwind_table *table, struct dt_unwind_place *ret_place);
-/* A place that gives no rule for any address: for a file whose table could not be stored. */
-struct dt_unwind_place dt_unwind_no_place(void);
 
 /* Stores the mappings of a process, side by side. -ENOSPC. */
 int dt_unwind_add_mappings(struct dt_unwind *unwind, const struct dt_mapping_row *rows, uint32_t count, uint32_t *ret_first);

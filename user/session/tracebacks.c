@@ -175,8 +175,6 @@ static int add_frames(struct dt_tracebacks *tracebacks, struct dt_traced *traced
 
 	for (uint32_t i = 0; i < event->frame_count; i++) {
 		const struct dt_frame *frame = &event->frames[i];
-		/* The frame that a signal interrupted, and the code that the handler returns to: no call is before either. */
-		bool exact = is_interrupted(event, i);
 		struct dt_resolve_place place;
 		int error;
 

@@ -14,6 +14,7 @@ LOAD_SECONDS = scaled(60, 20)
 SHARE = 0.999
 EVENTS_MIN = scaled(2000, 50)           # fewer, and nothing was under load
 OUTERMOST_CODE_BYTES = 64               # _start is 34 bytes long (glibc 2.36 sysdeps/x86_64/start.S, with CET's endbr64 38)
+OUTERMOST_PYTHON = ("<module>", "Thread._bootstrap")
 CALL_BYTES = range(2, 8)                # of a call instruction (Intel SDM 2A, "CALL"; the longest has a prefix and a displacement)
 
 
@@ -69,8 +70,9 @@ def entry_of(pid):
 class Share:
     """What a trace shows of one program."""
 
-    def __init__(self, subject):
+    def __init__(self, subject, stack):
         self.name = subject.name
+        self.stack = stack
         self.pid = subject.pid
         self.ends = ends_of_threads(subject.pid)
         self.entry = entry_of(subject.pid)
@@ -88,6 +90,8 @@ class Share:
         else:
             self.whole += events
             self.check_end(frames, traceback)
+            if self.stack == "mixed":
+                self.check_python(frames)
 
     def check_end(self, frames, traceback):
         """A traceback that is said to be whole ends where elfutils saw a thread of the program end, or in its entry."""
@@ -98,6 +102,14 @@ class Share:
             self.wrong.append(f"does not begin with a native frame: {frames_text(frames)}")
         elif not self.is_end(first) and not self.is_entry(first):
             self.wrong.append(f"begins at {first['module']}+{first['address']:#x}: {frames_text(frames)}")
+
+    def check_python(self, frames):
+        """Python code is run by calls of the eval loop, begins in a module or a thread, and stands for those calls."""
+        python = [frame["function"] for frame in frames if frame["kind"] == "python"]
+        if python and python[0] not in OUTERMOST_PYTHON:
+            self.wrong.append(f"Python begins in {python[0]}: {frames_text(frames)}")
+        if any(frame["function"] == "_PyEval_EvalFrameDefault" for frame in frames):
+            self.wrong.append(f"an eval loop without its Python frames: {frames_text(frames)}")
 
     def is_end(self, frame):
         """`address` is that of the call instruction, elfutils' that behind it."""
@@ -157,10 +169,10 @@ def start_all(place, kinds, end):
     return subjects, missing
 
 
-def trace_under_load(place, subjects, options):
+def trace_under_load(place, subjects, stack):
     """(last snapshot, [Share])"""
-    shares = [Share(subject) for subject in subjects]
-    tracer = place.trace("-p", ",".join(str(share.pid) for share in shares), "-l", "256", *options)
+    shares = [Share(subject, stack) for subject in subjects]
+    tracer = place.trace("-p", ",".join(str(share.pid) for share in shares), "-l", "256", "--stack", stack)
     loads = [Load(subject.turn) for subject in subjects]
     for load in loads:
         load.start()
@@ -184,7 +196,7 @@ def shares_of_whole(place, stack, kinds):
         subjects, missing = start_all(place, kinds, end)
         if not subjects:
             raise Skip("; ".join(missing))
-        snapshot, shares = trace_under_load(place, subjects, ["--stack", stack])
+        snapshot, shares = trace_under_load(place, subjects, stack)
     for share in shares:
         add_process(snapshot, share)
     print_table(stack, shares)

@@ -94,7 +94,7 @@ static void test_long_names(void **state)
 	assert_false(dt_wrapper_is(text));
 	memset(text, '<', sizeof(text) - 1);
 	assert_false(dt_wrapper_is(text));
-	memcpy(text, "malloc", 6);
+	memcpy(text, "my_malloc", 9);
 	assert_false(dt_wrapper_is(text));
 	memset(text, 'a', sizeof(text) - 1);
 	memcpy(text, "operator new<", 13);

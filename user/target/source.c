@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <uthash.h>
 
 #include "base/cleanup.h"
 
@@ -38,6 +39,13 @@ struct unit {
 	bool indexed;
 };
 
+/* A path that the compiler gave relative to the directory that it ran in. */
+struct path {
+	const char *given;              /* libdw's; its address is the key */
+	char *whole;
+	UT_hash_handle hh;
+};
+
 struct dt_source {
 	int fd;
 	Dwarf *dwarf;
@@ -45,6 +53,7 @@ struct dt_source {
 	size_t unit_count, unit_room;
 	struct ranges ranges;
 	bool indexed;
+	struct path *paths;
 };
 
 /* ---- ranges ------------------------------------------------------------------------------------------------------ */
@@ -229,13 +238,37 @@ static const char *find_name(Dwarf_Die *die)
 	return NULL;
 }
 
+/* With the directory of the compiler. Where there is no memory for that, as it was given. */
+static const char *whole_path(struct dt_source *source, Dwarf_Die *unit, const char *given)
+{
+	Dwarf_Attribute attribute;
+	const char *directory = given && *given != '/' ? dwarf_formstring(dwarf_attr(unit, DW_AT_comp_dir, &attribute)) : NULL;
+	struct path *path;
+
+	if (!directory || !*directory)
+		return given;
+	HASH_FIND_PTR(source->paths, &given, path);
+	if (path)
+		return path->whole;
+	path = malloc(sizeof(*path));
+	if (!path)
+		return given;
+	path->given = given;
+	if (asprintf(&path->whole, "%s/%s", directory, given) < 0) {
+		free(path);
+		return given;
+	}
+	HASH_ADD_PTR(source->paths, given, path);
+	return path->whole;
+}
+
 static int as_line(Dwarf_Word number)
 {
 	return number > INT32_MAX ? 0 : (int)number;
 }
 
 /* Where an inlined function was called from: that is the place of the frame that it is inlined into. */
-static void find_call(Dwarf_Die *unit, Dwarf_Die *inlined, struct dt_source_frame *frame)
+static void find_call(struct dt_source *source, Dwarf_Die *unit, Dwarf_Die *inlined, struct dt_source_frame *frame)
 {
 	Dwarf_Attribute attribute;
 	Dwarf_Files *files;
@@ -243,20 +276,20 @@ static void find_call(Dwarf_Die *unit, Dwarf_Die *inlined, struct dt_source_fram
 
 	if (!dwarf_formudata(dwarf_attr(inlined, DW_AT_call_file, &attribute), &number) &&
 	    !dwarf_getsrcfiles(unit, &files, NULL))
-		frame->file = dwarf_filesrc(files, number, NULL, NULL);
+		frame->file = whole_path(source, unit, dwarf_filesrc(files, number, NULL, NULL));
 	if (!dwarf_formudata(dwarf_attr(inlined, DW_AT_call_line, &attribute), &number))
 		frame->line = as_line(number);
 }
 
 /* Where the address itself is. */
-static void find_line(Dwarf_Die *unit, uint64_t vaddr, struct dt_source_frame *frame)
+static void find_line(struct dt_source *source, Dwarf_Die *unit, uint64_t vaddr, struct dt_source_frame *frame)
 {
 	Dwarf_Line *line = dwarf_getsrc_die(unit, vaddr);
 	int number;
 
 	if (!line)
 		return;
-	frame->file = dwarf_linesrc(line, NULL, NULL);
+	frame->file = whole_path(source, unit, dwarf_linesrc(line, NULL, NULL));
 	if (!dwarf_lineno(line, &number) && number > 0)
 		frame->line = number;
 }
@@ -287,18 +320,19 @@ static size_t find_inlined(Dwarf_Die *function, uint64_t vaddr, Dwarf_Die inline
 	return count;
 }
 
-static size_t fill_frames(Dwarf_Die *unit, Dwarf_Die *function, uint64_t start, uint64_t vaddr, struct dt_source_frame *frames)
+static size_t fill_frames(struct dt_source *source, Dwarf_Die *unit, Dwarf_Die *function, uint64_t start, uint64_t vaddr,
+			  struct dt_source_frame *frames)
 {
 	Dwarf_Die inlined[DT_SOURCE_DEPTH_MAX];
 	size_t count = find_inlined(function, vaddr, inlined);
 
 	memset(frames, 0, (count + 1) * sizeof(*frames));
-	find_line(unit, vaddr, &frames[0]);
+	find_line(source, unit, vaddr, &frames[0]);
 	for (size_t i = 0; i < count; i++) {
 		Dwarf_Die *die = &inlined[count - 1 - i];
 
 		frames[i].function = find_name(die);
-		find_call(unit, die, &frames[i + 1]);
+		find_call(source, unit, die, &frames[i + 1]);
 	}
 	frames[count].function = find_name(function);
 	frames[count].start = start;
@@ -328,8 +362,15 @@ int dt_source_open(int fd, struct dt_source **ret_source)
 
 void dt_source_close(struct dt_source *source)
 {
+	struct path *path, *next;
+
 	if (!source)
 		return;
+	HASH_ITER(hh, source->paths, path, next) {
+		HASH_DEL(source->paths, path);
+		free(path->whole);
+		free(path);
+	}
 	dwarf_end(source->dwarf);
 	close(source->fd);
 	for (size_t i = 0; i < source->unit_count; i++)
@@ -377,11 +418,11 @@ int dt_source_find(struct dt_source *source, uint64_t vaddr, struct dt_source_fr
 		return 0;
 	range = find_range(&unit->functions, vaddr);
 	if (range && dwarf_offdie(source->dwarf, range->die, &function)) {
-		*ret_count = fill_frames(&unit_die, &function, range->start, vaddr, frames);
+		*ret_count = fill_frames(source, &unit_die, &function, range->start, vaddr, frames);
 		return 0;
 	}
 	memset(frames, 0, sizeof(*frames));     /* assembly has lines and no functions */
-	find_line(&unit_die, vaddr, frames);
+	find_line(source, &unit_die, vaddr, frames);
 	*ret_count = frames->file != NULL;
 	return 0;
 }

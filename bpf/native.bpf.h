@@ -152,6 +152,17 @@ static __always_inline __u32 native_find_rule(struct dt_scratch *scratch, __u64 
 /* ---- the stack ----------------------------------------------------------------------------------------------------- */
 
 /*
+ * The word at a byte offset of the window. The mask, hidden from the optimiser, is what the verifier believes; 6.12 forgets the
+ * bounds of a number when another one, made from it by an addition, is compared.
+ */
+static __always_inline __u64 native_window_word(const struct dt_scratch *scratch, __u64 offset)
+{
+	offset /= 8;
+	asm volatile("" : "+r"(offset));
+	return scratch->stack[offset & (STACK_WINDOW_WORDS - 1)];
+}
+
+/*
  * Two words of the stack, `low` not above `high`. Frames follow each other closely, so one read of two KiB, which costs little
  * more than one of a word, serves several of them; where so much cannot be read (the stack ends), two words are read alone.
  */
@@ -170,10 +181,10 @@ static __always_inline bool native_read(struct dt_scratch *scratch, __u64 low, _
 				return false;
 		}
 	}
-	values[0] = scratch->stack[(offset / 8) & (STACK_WINDOW_WORDS - 1)];
+	values[0] = native_window_word(scratch, offset);
 	offset = high - native->window;
 	if (offset <= sizeof(scratch->stack) - 8 && offset + 8 <= native->window_bytes) {
-		values[1] = scratch->stack[(offset / 8) & (STACK_WINDOW_WORDS - 1)];
+		values[1] = native_window_word(scratch, offset);
 		return true;
 	}
 	return read_u64(high, &values[1]);

@@ -19,14 +19,15 @@ import case_libc
 import case_oracle
 import case_programs
 import case_python
+import case_python_versions
 import case_real_programs
 import case_signals
 import case_verifier
 from harness import Failure, Place, Skip
 
-MODULES = (case_bad_input, case_documents, case_libc, case_python, case_signals, case_programs, case_oracle,
+MODULES = (case_bad_input, case_documents, case_libc, case_python, case_python_versions, case_signals, case_programs, case_oracle,
            case_real_programs, case_verifier)
-DECLARED = 106  # cases in all: one that got lost would otherwise go unnoticed
+DECLARED = 125  # cases in all: one that got lost would otherwise go unnoticed
 
 
 def run_case(build, name, function):

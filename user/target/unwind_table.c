@@ -7,11 +7,18 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "target/code_frame.h"
 #include "target/eh_frame.h"
 #include "target/rule_ranges.h"
 
 /* Programs have one or two executable segments. A file that claims to have thousands is not searched for all of them. */
 #define TEXT_SEGMENTS_MAX 64
+
+/*
+ * Between two functions up to 15 bytes may be unused. The smallest piece of code that matters here has 10: what the kernel
+ * returns to from a signal handler, and the byte before.
+ */
+#define GAP_BYTES_MIN 10
 
 #define RANGES_OWNED DT_CLEANUP(dt_rule_ranges_clear) struct dt_rule_ranges
 
@@ -24,13 +31,11 @@ static int add_range(void *context, uint64_t start, uint64_t end, const struct d
 static int read_text(const struct dt_elf *elf, struct dt_rule_ranges *text)
 {
 	static const struct dt_unwind_rule none;
-	const uint8_t *bytes;
-	uint64_t vaddr;
-	size_t size;
+	uint64_t start, end;
 	int error = 0;
 
-	for (size_t i = 0; i < TEXT_SEGMENTS_MAX && !error && dt_elf_text(elf, i, &vaddr, &bytes, &size); i++)
-		error = dt_rule_ranges_add(text, vaddr, vaddr + size, &none);
+	for (size_t i = 0; i < TEXT_SEGMENTS_MAX && !error && dt_elf_text_range(elf, i, &start, &end); i++)
+		error = dt_rule_ranges_add(text, start, end, &none);
 	return error ? error : dt_rule_ranges_sort(text);
 }
 
@@ -58,6 +63,83 @@ static int add_section(struct dt_elf *elf, const char *name, bool debug, const s
 		error = dt_rule_ranges_sort(&ranges);
 	if (!error)
 		error = dt_rule_ranges_cut(&ranges, text);
+	return error ? error : dt_rule_ranges_cover(known, &ranges);
+}
+
+/* ---- code that no table describes ---------------------------------------------------------------------------- */
+
+struct parts {
+	struct dt_code_part *items;
+	size_t count;
+	uint8_t *bytes;                 /* of all of them */
+};
+
+static void free_parts(struct parts *parts)
+{
+	free(parts->items);
+	free(parts->bytes);
+}
+
+/* `gaps` are sorted. Those that cannot be read are left out. */
+static int read_parts(const struct dt_elf *elf, const struct dt_rule_ranges *gaps, struct parts *parts)
+{
+	size_t size = 0;
+
+	for (size_t i = 0; i < gaps->count; i++)
+		size += gaps->items[i].end - gaps->items[i].start;
+	if (!size || size > DT_CODE_BYTES_MAX)
+		return 0;
+	parts->items = reallocarray(NULL, gaps->count, sizeof(*parts->items));
+	parts->bytes = malloc(size);
+	if (!parts->items || !parts->bytes)
+		return -ENOMEM;
+	size = 0;
+	for (size_t i = 0; i < gaps->count; i++) {
+		const struct dt_rule_range *gap = &gaps->items[i];
+		struct dt_code_part part = { gap->start, parts->bytes + size, gap->end - gap->start };
+
+		if (dt_elf_read(elf, part.vaddr, parts->bytes + size, part.size))
+			continue;
+		parts->items[parts->count++] = part;
+		size += part.size;
+	}
+	return 0;
+}
+
+static int find_gaps(const struct dt_rule_ranges *text, const struct dt_rule_ranges *known, struct dt_rule_ranges *gaps)
+{
+	static const struct dt_unwind_rule none;
+	size_t index = 0;
+	int error = 0;
+
+	for (size_t i = 0; i < text->count && !error; i++) {
+		uint64_t open = text->items[i].start, end = text->items[i].end;
+
+		while (open < end && !error) {
+			bool is_last = index == known->count || known->items[index].start >= end;
+			uint64_t to = is_last ? end : known->items[index].start;
+
+			if (to > open && to - open >= GAP_BYTES_MIN)
+				error = dt_rule_ranges_add(gaps, open, to, &none);
+			open = is_last ? end : known->items[index++].end;
+		}
+	}
+	return error;
+}
+
+static int add_code(struct dt_elf *elf, const struct dt_rule_ranges *text, struct dt_rule_ranges *known)
+{
+	DT_CLEANUP(free_parts) struct parts parts = { 0 };
+	RANGES_OWNED gaps = { 0 };
+	RANGES_OWNED ranges = { 0 };
+	int error = find_gaps(text, known, &gaps);
+
+	if (!error)
+		error = read_parts(elf, &gaps, &parts);
+	if (!error)
+		error = dt_code_frame_each(elf, parts.items, parts.count, add_range, &ranges);
+	if (!error)
+		error = dt_rule_ranges_sort(&ranges);
 	return error ? error : dt_rule_ranges_cover(known, &ranges);
 }
 
@@ -90,6 +172,11 @@ static int make_rows(const struct dt_rule_ranges *known, struct dt_unwind_table 
 		if (i + 1 == known->count || known->items[i + 1].start != item->end)
 			add_row(&table, item->end, &none);
 	}
+	if (table.count) {
+		struct dt_unwind_row *rows = reallocarray(table.rows, table.count, sizeof(*rows));
+
+		table.rows = rows ? rows : table.rows;
+	}
 	*ret_table = table;
 	return 0;
 }
@@ -104,6 +191,8 @@ int dt_unwind_table_read(struct dt_elf *elf, struct dt_unwind_table *ret_table)
 		error = add_section(elf, ".eh_frame", false, &text, &known);
 	if (!error)
 		error = add_section(elf, ".debug_frame", true, &text, &known);
+	if (!error)
+		error = add_code(elf, &text, &known);
 	return error ? error : make_rows(&known, ret_table);
 }
 

@@ -13,6 +13,8 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "programs.h"
+#include "shell.h"
 #include "target/symbols.h"
 
 static void close_elf(struct dt_elf **elf)
@@ -176,12 +178,107 @@ static void test_libc_as_without_an_index(void **state)
 	assert_true(named > 0);
 }
 
+/* ---- symbols that are elsewhere ------------------------------------------------------------------------------ */
+
+/* Opens a file and what may be its debug file (NULL: none). */
+static void open_symbols(const char *path, const char *debug, struct dt_elf **ret_elf, struct dt_symbols **ret_symbols)
+{
+	DT_FD int debug_fd = debug ? open(debug, O_RDONLY | O_CLOEXEC) : -1;
+
+	assert_int_equal(dt_elf_open(open(path, O_RDONLY | O_CLOEXEC), ret_elf), 0);
+	assert_int_equal(dt_symbols_new(*ret_elf, debug_fd, ret_symbols), 0);
+}
+
+/* Every byte of the code has the same function with both; how many have one. */
+static size_t compare_files(const char *path, const char *debug, const char *whole)
+{
+	DT_CLEANUP(close_elf) struct dt_elf *elf = NULL, *whole_elf = NULL;
+	DT_CLEANUP(free_symbols) struct dt_symbols *symbols = NULL, *whole_symbols = NULL;
+	const uint8_t *bytes;
+	uint64_t vaddr;
+	size_t size, named = 0;
+
+	open_symbols(path, debug, &elf, &symbols);
+	open_symbols(whole, NULL, &whole_elf, &whole_symbols);
+	for (size_t i = 0; dt_elf_text(elf, i, &vaddr, &bytes, &size); i++) {
+		for (size_t at = 0; at < size; at++) {
+			uint64_t offset = 0, whole_offset = 0;
+			const char *name = dt_symbols_find(symbols, vaddr + at, &offset);
+			const char *whole_name = dt_symbols_find(whole_symbols, vaddr + at, &whole_offset);
+
+			assert_int_equal(!name, !whole_name);
+			if (name)
+				assert_string_equal(name, whole_name);
+			assert_int_equal(offset, whole_offset);
+			named += name != NULL;
+		}
+	}
+	return named;
+}
+
+static void build_parts(void)
+{
+	shell_write("program.cpp", program_cpp);
+	shell("g++ -O2 -g -o whole program.cpp");
+	shell("objcopy --only-keep-debug whole whole.debug && strip -o stripped whole");
+	/* gdb manual, "MiniDebugInfo" */
+	shell("objcopy --strip-debug whole.debug mini && xz -k -f mini && objcopy --add-section .gnu_debugdata=mini.xz stripped packed");
+}
+
+static void test_separate_symbols(void **state)
+{
+	size_t named;
+
+	(void)state;
+	build_parts();
+	named = compare_files("whole", NULL, "whole");
+	assert_true(named > compare_files("stripped", NULL, "stripped"));
+	assert_int_equal(compare_files("stripped", "whole.debug", "whole"), named);
+	assert_int_equal(compare_files("packed", NULL, "whole"), named);
+	assert_int_equal(compare_files("packed", "whole.debug", "whole"), named);
+	/* As elfutils splits: the program headers stay as they were. */
+	if (shell_has("eu-strip")) {
+		shell("cp whole split && eu-strip -f split.debug split");
+		assert_int_equal(compare_files("split", "split.debug", "whole"), named);
+	}
+	print_message("%zu bytes of code are in a function, wherever its symbol is\n", named);
+}
+
+/* Damaged parts are left out, what is right stays. */
+static void test_damaged_parts(void **state)
+{
+	size_t named;
+
+	(void)state;
+	build_parts();
+	named = compare_files("stripped", NULL, "stripped");
+	shell("head -c 200 mini.xz > part && objcopy --add-section .gnu_debugdata=part stripped damaged");
+	assert_int_equal(compare_files("damaged", NULL, "stripped"), named);
+	shell("echo no xz > part && objcopy --add-section .gnu_debugdata=part stripped damaged");
+	assert_int_equal(compare_files("damaged", NULL, "stripped"), named);
+	shell("echo no ELF | xz > part && objcopy --add-section .gnu_debugdata=part stripped damaged");
+	assert_int_equal(compare_files("damaged", NULL, "stripped"), named);
+	shell("head -c 300M /dev/zero | xz -0 > part && objcopy --add-section .gnu_debugdata=part stripped damaged");
+	DT_CLEANUP(close_elf) struct dt_elf *elf = NULL;
+	struct dt_symbols *symbols = NULL;
+
+	assert_int_equal(dt_elf_open(open("damaged", O_RDONLY | O_CLOEXEC), &elf), 0);
+	assert_int_equal(dt_symbols_new(elf, -1, &symbols), 0);
+	dt_symbols_free(symbols);
+	for (int size = 0; size < 4000; size += 97) {
+		shell("head -c %d whole.debug > part", size);
+		assert_int_equal(compare_files("stripped", "part", "stripped"), named);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_overlaps_aliases_and_gaps),
 		cmocka_unit_test(test_libc_as_without_an_index),
+		cmocka_unit_test(test_separate_symbols),
+		cmocka_unit_test(test_damaged_parts),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, shell_enter, shell_leave);
 }

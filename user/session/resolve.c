@@ -17,7 +17,7 @@
 #include "target/call.h"
 #include "target/debug_file.h"
 
-#define ANSWER_NS 20000000000ull        /* how long one answer may take: the first of a large file indexes it */
+#define ANSWER_NS 20000000000ull        /* the first address of a large file indexes it */
 #define FETCH_NS 30000000000ull         /* how long a server may take for a file */
 
 /* The root directory of a process: where its files have their debug files. */
@@ -89,7 +89,7 @@ int dt_resolve_new(const struct dt_resolve_opts *opts, struct dt_resolve **ret_r
 		error = resolve->epoll_fd < 0 ? -errno : 0;
 	}
 	if (!error)
-		error = dt_namer_new(&(struct dt_names_opts){ .raw = opts->raw_names }, ANSWER_NS, &resolve->namer);
+		error = dt_namer_new(&(struct dt_names_opts){ .raw = opts->raw_names }, opts->answer_ns ? opts->answer_ns : ANSWER_NS, &resolve->namer);
 	if (error) {
 		dt_resolve_free(resolve);
 		return error;

@@ -26,6 +26,7 @@ struct dt_resolve_opts {
 	const struct dt_log *log;
 	bool raw_names;                 /* as the linker knows them */
 	bool debuginfod;                /* ask servers for debug files that are not on this machine */
+	uint64_t answer_ns;             /* how long reading of one address may take; 0: 20 seconds */
 };
 
 struct dt_resolve;

@@ -111,10 +111,9 @@ static int add_debug_data(struct dt_symbols *symbols, struct dt_elf *elf)
 	uint64_t vaddr;
 	int error = dt_elf_section(elf, ".gnu_debugdata", &packed, &size, &vaddr);
 
-	if (!error)
-		error = dt_debug_data_unpack(packed, size, &symbols->image, &image_size);
-	if (error)
-		return error == -ENOENT || error == -EBADMSG ? 0 : error;
+	/* One that is too large is left out as a damaged one is. */
+	if (error || dt_debug_data_unpack(packed, size, &symbols->image, &image_size))
+		return 0;
 	symbols->data = elf_memory((char *)symbols->image, image_size);
 	return add_tables(symbols, symbols->data);
 }

@@ -93,9 +93,8 @@ static __always_inline enum dt_truncation native_find_mapping(const struct dt_pr
 		return DT_TRUNCATION_return_probe;
 	if (found->flags & DT_MAPPING_TABLE_LOST)
 		return DT_TRUNCATION_no_rule;
-	if (found->flags & DT_MAPPING_REMOVABLE && native_is_stale(process))
-		return DT_TRUNCATION_stale_mapping;
 	native->flags = found->flags;
+	native->file = found->file;
 	native->base = found->base;
 	native->pages = found->pages;
 	native->page_count = found->page_count;
@@ -291,6 +290,16 @@ static __always_inline __u64 native_address(const struct native_state *native)
 	return native->how & DT_FRAME_INTERRUPTED ? native->pc : native->pc - 1;
 }
 
+/* A library may go, and another one come to lie at its addresses: the traceback is told from those through that one. */
+static __always_inline enum dt_truncation native_mix_file(const struct dt_process *process, struct dt_scratch *scratch, __u32 file)
+{
+	if (native_is_stale(process))
+		return DT_TRUNCATION_stale_mapping;
+	if (scratch->native.index >= 0)
+		scratch->traceback.traceback = hash_mix(scratch->traceback.traceback, file);
+	return DT_TRUNCATION_none;
+}
+
 /*
  * Finds the rule of the current frame into native->rule. A version of mappings never changes, so what was found in it once
  * holds, but for libraries that may have gone.
@@ -301,20 +310,19 @@ static __always_inline enum dt_truncation native_find(const struct dt_process *p
 	__u64 address = native_address(native);
 	struct native_known_rule *known = &scratch->known_rules[address * 0x9e3779b97f4a7c15ull >> (64 - NATIVE_KNOWN_BITS)];
 
-	if (known->address == address && known->mappings_version == process->mappings_version) {
-		native->rule = known->rule;
-		return known->flags & DT_MAPPING_REMOVABLE && native_is_stale(process) ? DT_TRUNCATION_stale_mapping : DT_TRUNCATION_none;
-	}
-	if (address - native->start >= native->bytes) {
-		enum dt_truncation truncation = native_find_mapping(process, scratch, address);
+	if (known->address != address || known->mappings_version != process->mappings_version) {
+		if (address - native->start >= native->bytes) {
+			enum dt_truncation truncation = native_find_mapping(process, scratch, address);
 
-		if (truncation)
-			return truncation;
+			if (truncation)
+				return truncation;
+		}
+		*known = (struct native_known_rule){ .address = address, .mappings_version = process->mappings_version,
+						     .rule = native_find_rule(scratch, address), .flags = native->flags,
+						     .file = native->file };
 	}
-	native->rule = native_find_rule(scratch, address);
-	*known = (struct native_known_rule){ .address = address, .mappings_version = process->mappings_version,
-					     .rule = native->rule, .flags = native->flags };
-	return DT_TRUNCATION_none;
+	native->rule = known->rule;
+	return known->flags & DT_MAPPING_REMOVABLE ? native_mix_file(process, scratch, known->file) : DT_TRUNCATION_none;
 }
 
 /* Goes on to the caller of the current frame. Or sets is_outermost: there is none. */

@@ -22,7 +22,7 @@ struct native_state {
 	__u64 base;                     /* … and its table */
 	__u32 pages, page_count;
 	__u32 flags;
-	__u32 reserved;
+	__u32 file;
 	__u64 window;                   /* where the words in dt_scratch.stack come from */
 	__u32 window_bytes;             /* how many of them are there */
 	__u32 how;                      /* DT_FRAME_…: what pc is */
@@ -38,6 +38,8 @@ struct native_known_rule {
 	__u32 mappings_version;         /* 0: nothing is known */
 	__u16 rule;
 	__u16 flags;                    /* of the mapping: DT_MAPPING_… */
+	__u32 file;
+	__u32 reserved;
 };
 
 #define NATIVE_KNOWN_BITS 8

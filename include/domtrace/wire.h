@@ -252,7 +252,7 @@ struct dt_mapping_row {
 	__u32 pages;                    /* word at which the table's index of pages begins, an even number */
 	__u32 page_count;
 	__u32 flags;                    /* DT_MAPPING_… */
-	__u32 reserved;
+	__u32 file;                     /* DT_MAPPING_REMOVABLE: tells it from others that are mapped there later */
 };
 
 /*

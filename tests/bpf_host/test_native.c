@@ -362,6 +362,27 @@ static void test_removed_libraries(void **state)
 	expect_walk(stale_mapping);
 }
 
+/* The same addresses, walked by the same rules, in two files one after the other. */
+static void test_a_library_in_the_place_of_another(void **state)
+{
+	const struct dt_unwind_rule rules[] = { { .cfa = DT_CFA_STACK, .cfa_offset = 8 }, outermost };
+	__u64 first;
+
+	(void)state;
+	put_file(rules, 2);
+	*host_slot(STACK) = CALL(1);
+	mappings[0].flags = DT_MAPPING_REMOVABLE;
+	mappings[0].file = 1;
+	first = walk_from(CALL(0))->traceback;
+	assert_int_equal(walk_from(CALL(0))->traceback, first);
+	mappings[0].file = 2;
+	host_process(HOST_TGID)->mappings_version++;
+	assert_int_not_equal(walk_from(CALL(0))->traceback, first);
+	mappings[0].file = 1;
+	host_process(HOST_TGID)->mappings_version++;
+	assert_int_equal(walk_from(CALL(0))->traceback, first);
+}
+
 static void test_return_probes(void **state)
 {
 	const struct dt_unwind_rule rules[] = { { .cfa = DT_CFA_STACK, .cfa_offset = 8 }, outermost };
@@ -438,6 +459,7 @@ int main(void)
 		case_of(test_unknown_mapping),
 		case_of(test_many_mappings),
 		case_of(test_removed_libraries),
+		case_of(test_a_library_in_the_place_of_another),
 		case_of(test_return_probes),
 		case_of(test_other_mappings),
 		case_of(test_a_full_page),

@@ -72,6 +72,8 @@ static int store_unwind_table(struct dt_modules *modules, struct dt_module *modu
 	struct dt_unwind_table table;
 	int error;
 
+	if (!modules->unwind)           /* nobody walks: only its sites are asked for */
+		return 0;
 	if (same) {
 		module->unwind = same->unwind;
 		return 0;
@@ -201,6 +203,7 @@ int dt_modules_get(struct dt_modules *modules, pid_t pid, const struct dt_mappin
 		error = module_new(modules, pid, mapping, &module);
 		if (error)
 			return error;
+		module->number = HASH_COUNT(modules->table) + 1;
 		HASH_ADD(hh, modules->table, key, sizeof(module->key), module);
 	}
 	*ret_module = module;

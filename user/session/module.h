@@ -19,6 +19,7 @@ struct dt_module {
 	struct {
 		uint64_t device, inode;
 	} key;
+	uint32_t number;                /* 1, 2, 3 … */
 	char *path;                     /* as the first process that mapped it sees it */
 	struct dt_elf *elf;             /* NULL: not an ELF file, nothing below is filled in */
 	int fd;                         /* of the file, open as long as the module is there: for who names its addresses; −1: none */

@@ -166,13 +166,23 @@ static int add_python_frame(struct dt_tracebacks *tracebacks, pid_t pid, const s
 }
 
 /*
+ * The mappings that a frame is named by. Where the walk ended because another file may be mapped there by now, the last frame is an
+ * address alone: what was mapped there before would be a wrong name for it.
+ */
+static const struct dt_maps *maps_of(const struct dt_traced *traced, const struct dt_traceback_event *event, uint32_t i)
+{
+	static const struct dt_maps none;
+	bool is_last = i + 1 == event->total_frames;
+
+	return is_last && event->truncation == DT_TRUNCATION_stale_mapping ? &none : dt_traced_maps(traced, event->mappings_version);
+}
+
+/*
  * Notes the frames of a record, innermost first, in `numbers`; returns how many are right or an error. Some were found along frame
  * pointers: where one is such that nobody can have called it, the chain was not one.
  */
 static int add_frames(struct dt_tracebacks *tracebacks, struct dt_traced *traced, const struct dt_traceback_event *event, uint32_t *numbers)
 {
-	const struct dt_maps *maps = dt_traced_maps(traced, event->mappings_version);
-
 	for (uint32_t i = 0; i < event->frame_count; i++) {
 		const struct dt_frame *frame = &event->frames[i];
 		struct dt_resolve_place place;
@@ -181,7 +191,8 @@ static int add_frames(struct dt_tracebacks *tracebacks, struct dt_traced *traced
 		if (frame->kind == DT_FRAME_PYTHON) {
 			error = add_python_frame(tracebacks, traced->pid, frame, &numbers[i]);
 		} else {
-			error = dt_resolve_add(tracebacks->resolve, traced, maps, frame->where, frame->instruction & DT_FRAME_INTERRUPTED, &place);
+			error = dt_resolve_add(tracebacks->resolve, traced, maps_of(traced, event, i), frame->where,
+					       frame->instruction & DT_FRAME_INTERRUPTED, &place);
 			if (!error && frame->instruction & DT_FRAME_CHAINED && !place.called)
 				return (int)i;
 			numbers[i] = place.number;

@@ -173,8 +173,10 @@ static void fill_mapping(const struct dt_mapping *mapping, const struct dt_modul
 	row->pages = module->unwind.pages;
 	row->page_count = module->unwind.page_count;
 	row->flags = module->unwind.lost ? DT_MAPPING_TABLE_LOST : 0;
-	if (mapping->inode && is_removable(module))
+	if (mapping->inode && is_removable(module)) {
 		row->flags |= DT_MAPPING_REMOVABLE;
+		row->file = module->number;
+	}
 }
 
 static void count_sites(struct dt_traced *traced, const struct dt_module *module, const struct dt_attach_filter *filter)

@@ -30,14 +30,15 @@
 
 enum trust {
 	DOUBTFUL,
+	LIKELY,
 	TAKEN,
 	SURE,
 	TRUST_COUNT,
 };
 
 enum mark {
-	MARK_RETURNS = 1,               /* a way on from here leaves the function */
-	MARK_PROVED = 2,                /* the same, when the walk is over */
+	MARK_RETURNS = 1,               /* a way on from here returns, as far as is known during the walk */
+	MARK_PROVED = 2,                /* a way on from here leaves the function with the stack as it must be */
 	MARK_REFUTED = 4,
 	MARK_ALIGNED = 8,
 	MARK_MISALIGNED = 16,
@@ -160,8 +161,6 @@ static void queue(struct walk *walk, uint32_t index)
 /* Marks a point and all those that lead to it. Where a function turns out to return, its callers are looked at again. */
 static void mark(struct walk *walk, uint32_t index, enum mark bit)
 {
-	bool over_doubtful = bit == MARK_RETURNS || bit == MARK_PROVED;
-
 	walk->marking.count = 0;
 	add_number(walk, &walk->marking, index);
 	while (walk->marking.count && !walk->error) {
@@ -171,7 +170,7 @@ static void mark(struct walk *walk, uint32_t index, enum mark bit)
 			continue;
 		point->marks |= (uint8_t)bit;
 		for (uint32_t i = point->ways; i != NOWHERE; i = walk->ways[i].next)
-			if (over_doubtful || !walk->ways[i].doubtful)
+			if (bit == MARK_PROVED || !walk->ways[i].doubtful)
 				add_number(walk, &walk->marking, walk->ways[i].from);
 		for (uint32_t i = point->callers; bit == MARK_RETURNS && i != NOWHERE; i = walk->ways[i].next)
 			queue(walk, walk->ways[i].from);
@@ -209,25 +208,32 @@ static uint32_t add_point(struct walk *walk, uint32_t at, const struct dt_code_s
 	return (uint32_t)walk->point_count++;
 }
 
-/* The point at a byte, if it is in that state: as a new one, or now, or before. Else NOWHERE. */
+/* Ways that differ only in what the frame pointer holds can be of one function, whoever is trusted more. */
+static bool is_compatible(const struct dt_code_state *one, const struct dt_code_state *other)
+{
+	return one->outermost == other->outermost && one->depth == other->depth && one->saved == other->saved;
+}
+
+/* The point at a byte, if what it says holds for that state, too: a new one, or now, or before. Else NOWHERE. */
 static uint32_t reach(struct walk *walk, uint32_t at, const struct dt_code_state *state, enum trust trust)
 {
 	uint32_t index = walk->point_at[at];
-	struct dt_code_state known;
+	struct dt_code_state both;
 	struct point *point;
 
 	if (index == NOWHERE)
 		return walk->linking ? NOWHERE : add_point(walk, at, state, trust);
 	point = &walk->points[index];
-	known = point->state;
-	if (!walk->linking && trust >= point->trust) {
-		point->state = trust > point->trust ? *state : dt_code_state_merge(&known, state);
-		if (trust > point->trust || memcmp(&point->state, &known, sizeof(known))) {
-			point->trust = (uint8_t)trust;
+	both = dt_code_state_merge(&point->state, state);
+	if (!walk->linking && (trust >= point->trust || is_compatible(&point->state, state))) {
+		if (trust > point->trust && !is_compatible(&point->state, state))
+			both = *state;
+		if (trust > point->trust || memcmp(&point->state, &both, sizeof(both)))
 			queue(walk, index);
-		}
+		point->state = both;
+		point->trust = trust > point->trust ? (uint8_t)trust : point->trust;
 	}
-	return memcmp(&point->state, state, sizeof(*state)) ? NOWHERE : index;
+	return memcmp(&point->state, &both, sizeof(both)) ? NOWHERE : index;
 }
 
 /* On from a point. False: the place is none that is looked at here. */
@@ -242,7 +248,7 @@ static bool go_on(struct walk *walk, uint32_t from, uint64_t vaddr, const struct
 	if (to == NOWHERE || walk->error)
 		return true;
 	add_way(walk, &walk->points[to].ways, from, most == DOUBTFUL);
-	if (!walk->linking && walk->points[to].marks & MARK_RETURNS)
+	if (!walk->linking && most != DOUBTFUL && walk->points[to].marks & MARK_RETURNS)
 		mark(walk, from, MARK_RETURNS);
 	return true;
 }
@@ -308,7 +314,7 @@ static void step(struct walk *walk, uint32_t index)
 	case DT_FLOW_CALL:
 	case DT_FLOW_CALL_POINTER:
 		if (step.flow == DT_FLOW_CALL_POINTER || call(walk, index, step.target))
-			behind = TAKEN;
+			behind = LIKELY;
 		/* fallthrough */
 	case DT_FLOW_CALL_IMPORTED:
 		if ((behind != DOUBTFUL && walk->points[index].trust == SURE) || step.after.outermost || step.after.depth % 16 == 0)
@@ -435,7 +441,7 @@ static bool is_certain(const struct point *point)
 
 	if (point->marks & MARK_REFUTED)
 		return false;
-	return point->trust == SURE || point->marks & MARK_PROVED || (point->trust == TAKEN && is_aligned);
+	return point->trust == SURE || point->marks & MARK_PROVED || (point->trust != DOUBTFUL && is_aligned);
 }
 
 /* ---- what was found ------------------------------------------------------------------------------------------ */

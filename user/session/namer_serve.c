@@ -1,123 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The helper process of a namer: gives up all it has, then answers. */
+/* The helper process of a namer. */
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cap-ng.h>
-
-#include "base/cleanup.h"
-#include "base/file.h"
+#include "session/confine.h"
 #include "session/namer_wire.h"
-#include "target/maps.h"
-
-#define DATA_BYTES_MAX (1ull << 30)     /* more than the process had when it began */
-#define ANSWER_SECONDS_MAX 60           /* of processor time; who asks waits less long */
-
-/* ---- giving up --------------------------------------------------------------------------------------------------- */
-
-#define SOCKET 3
-
-/* The socket becomes descriptor 3; standard input and output lead nowhere, for libraries that print when memory is short. */
-static void keep_socket_only(int socket)
-{
-	int high = fcntl(socket, F_DUPFD, SOCKET + 1), null = open("/dev/null", O_RDWR);
-
-	for (int fd = 0; fd < SOCKET; fd++)
-		if (null != fd && dup2(null, fd) < 0)
-			close(fd);
-	if (high < 0 || dup2(high, SOCKET) < 0)
-		_exit(1);
-	syscall(SYS_close_range, SOCKET + 1, ~0u, 0);
-}
-
-/* fork(2) copied them: the tables that the BPF programs write, which a crash must not reach. */
-static void unmap_shared(void)
-{
-	struct dt_maps maps;
-
-	if (dt_maps_read(getpid(), &maps))
-		_exit(1);
-	for (size_t i = 0; i < maps.count; i++) {
-		const struct dt_mapping *mapping = &maps.mappings[i];
-
-		if (mapping->path && !strncmp(mapping->path, "anon_inode:", strlen("anon_inode:")))
-			munmap((void *)(uintptr_t)mapping->start, mapping->end - mapping->start);
-	}
-	dt_maps_clear(&maps);
-}
-
-static uint64_t read_data_bytes(void)
-{
-	DT_FREE char *text = NULL;
-	const char *field;
-
-	if (dt_file_read("/proc/self/status", &text, NULL))
-		return 0;
-	field = strstr(text, "\nVmData:");
-	return field ? strtoull(field + strlen("\nVmData:"), NULL, 10) * 1024 : 0;
-}
-
-static void limit_resources(void)
-{
-	uint64_t data = read_data_bytes() + DATA_BYTES_MAX;
-	struct rlimit files;
-
-	setrlimit(RLIMIT_DATA, &(struct rlimit){ data, data });
-	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
-	setrlimit(RLIMIT_FSIZE, &(struct rlimit){ 0, 0 });
-	setrlimit(RLIMIT_NPROC, &(struct rlimit){ 0, 0 });
-	if (!getrlimit(RLIMIT_NOFILE, &files)) {
-		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
-	}
-}
-
-static void limit_processor_time(void)
-{
-	struct rusage usage;
-
-	getrusage(RUSAGE_SELF, &usage);
-	setrlimit(RLIMIT_CPU, &(struct rlimit){ (rlim_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + ANSWER_SECONDS_MAX, RLIM_INFINITY });
-}
-
-/* Signals of the terminal are for domtrace; what it blocks or catches is not for us. */
-static void reset_signals(void)
-{
-	static const int ignored[] = { SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGALRM, SIGPIPE, SIGTSTP, SIGTTIN, SIGTTOU };
-	sigset_t none;
-
-	for (size_t i = 0; i < DT_ARRAY_SIZE(ignored); i++)
-		signal(ignored[i], SIG_IGN);
-	signal(SIGXCPU, SIG_DFL);
-	signal(SIGCHLD, SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-static void give_up_all(void)
-{
-	reset_signals();
-	unmap_shared();
-	limit_resources();
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	prctl(PR_SET_NAME, "domtrace-names");
-	capng_clear(CAPNG_SELECT_CAPS);
-	if (capng_apply(CAPNG_SELECT_CAPS))
-		_exit(1);
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-	limit_processor_time();
-}
-
-/* ---- answering --------------------------------------------------------------------------------------------------- */
 
 struct files {
 	struct dt_names **names;        /* by number */
@@ -222,7 +112,7 @@ static bool receive_request(struct dt_namer_request *request, int fds[DT_NAMER_F
 	struct msghdr message = { .msg_iov = &data, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control) };
 	struct cmsghdr *header;
 
-	if (recvmsg(SOCKET, &message, MSG_CMSG_CLOEXEC) != sizeof(*request))
+	if (recvmsg(DT_CONFINE_SOCKET, &message, MSG_CMSG_CLOEXEC) != sizeof(*request))
 		return false;
 	header = CMSG_FIRSTHDR(&message);
 	*ret_count = 0;
@@ -241,16 +131,15 @@ void dt_namer_serve(int socket, const struct dt_names_opts *opts)
 	int fds[DT_NAMER_FDS_MAX];
 	size_t count;
 
-	keep_socket_only(socket);
-	give_up_all();
+	dt_confine(socket);
 	while (reply && receive_request(&request, fds, &count)) {
 		memset(reply, 0, sizeof(*reply));
-		limit_processor_time();
+		dt_confine_next();
 		reply->error = request.verb == DT_NAMER_OPEN ? open_file(&files, &request, fds, count, opts, reply) :
 							       answer(&files, &request, reply);
 		if (reply->error)
 			reply->count = reply->string_bytes = 0;
-		if (send(SOCKET, reply, sizeof(*reply) + reply->string_bytes, MSG_NOSIGNAL) < 0)
+		if (send(DT_CONFINE_SOCKET, reply, sizeof(*reply) + reply->string_bytes, MSG_NOSIGNAL) < 0)
 			break;
 	}
 	_exit(0);

@@ -3,7 +3,7 @@
 import functools
 import glob
 import os
-import subprocess
+import shutil
 
 from harness import PYTHON, WORKLOADS, Skip, expect, scaled
 from tables import domain_rows, fail_if, frames_text, losses
@@ -14,12 +14,13 @@ DOMAIN = 777001
 VERSIONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 
 
-@functools.lru_cache(maxsize=None)
 def pyenv_root():
-    try:
-        return subprocess.run(["pyenv", "root"], stdout=subprocess.PIPE, check=True, text=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return os.path.expanduser("~/.pyenv")
+    """Where pyenv keeps its versions: beside itself, whoever's home that is (a guest's root has another one)."""
+    root = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
+    pyenv = shutil.which("pyenv")
+    if pyenv and not os.path.isdir(os.path.join(root, "versions")):
+        return os.path.dirname(os.path.dirname(os.path.realpath(pyenv)))
+    return root
 
 
 def interpreter_of(version):

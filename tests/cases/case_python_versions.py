@@ -3,7 +3,6 @@
 import functools
 import glob
 import os
-import shutil
 
 from harness import PYTHON, WORKLOADS, Skip, expect, scaled
 from tables import domain_rows, fail_if, frames_text, losses
@@ -15,12 +14,9 @@ VERSIONS = ("3.7", "3.8", "3.9", "3.10", "3.11", "3.12", "3.13")
 
 
 def pyenv_root():
-    """Where pyenv keeps its versions: beside itself, whoever's home that is (a guest's root has another one)."""
+    """Where pyenv keeps its versions. In a guest HOME is not that of its user."""
     root = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
-    pyenv = shutil.which("pyenv")
-    if pyenv and not os.path.isdir(os.path.join(root, "versions")):
-        return os.path.dirname(os.path.dirname(os.path.realpath(pyenv)))
-    return root
+    return root if os.path.isdir(os.path.join(root, "versions")) else os.path.expanduser("~root/.pyenv")
 
 
 def interpreter_of(version):

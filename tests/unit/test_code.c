@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Code objects: strings of every kind into UTF-8, what was cut off, line tables that are read from the process. */
+/* Code objects: strings of every kind into UTF-8; what was cut off in the record is read from the process, if it is still there. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -20,7 +20,8 @@ static int setup(void **state)
 {
 	(void)state;
 	event = (struct dt_code_event){ .event = { DT_EVENT_CODE, (uint32_t)getpid() }, .code = 5, .first_line = 12,
-					.file_string = { 0, 1 }, .name_string = { 0, 1 } };
+					.file_string = { 0, 1 }, .name_string = { 0, 1 },
+					.lines_format = DT_PYTHON_LOCATIONS };
 	return 0;
 }
 
@@ -96,6 +97,7 @@ static void test_strings_that_were_cut_off(void **state)
 			const struct dt_code *code;
 
 			event.name_string = (struct dt_code_string){ fits + lengths[i], kind };
+			event.name_address = 8;         /* not mapped */
 			code = add();
 			assert_int_equal(strspn(code->name, "x"), fits);
 			assert_string_equal(code->name + fits, i ? "\xe2\x80\xa6" : "");
@@ -103,13 +105,37 @@ static void test_strings_that_were_cut_off(void **state)
 	}
 }
 
+/* Those that are still in the process, which here is this one. */
+static void test_strings_that_are_read(void **state)
+{
+	static uint16_t name[5 * DT_CODE_NAME_BYTES];
+	const struct dt_code *code;
+
+	(void)state;
+	for (size_t i = 0; i < DT_ARRAY_SIZE(name); i++)
+		name[i] = (uint16_t)(0x4e00 + i);
+	memcpy(event.name, name, DT_CODE_NAME_BYTES);
+	event.name_address = (uintptr_t)name;
+	event.name_string = (struct dt_code_string){ DT_ARRAY_SIZE(name), 2 };
+	code = add();
+	assert_int_equal(strlen(code->name), 3 * DT_ARRAY_SIZE(name));
+	assert_memory_equal(code->name, "\xe4\xb8\x80\xe4\xb8\x81", 6);
+	assert_memory_equal(code->name + 3 * (DT_ARRAY_SIZE(name) - 1), "\xe6\x87\xbf", 3);
+	name[3]++;                                      /* another string is there by now */
+	code = add();
+	assert_int_equal(strlen(code->name), 3 * (DT_CODE_NAME_BYTES / 2) + 3);
+	assert_string_equal(code->name + 3 * (DT_CODE_NAME_BYTES / 2), "\xe2\x80\xa6");
+}
+
 static void expect_lines(const uint8_t *lines, size_t size)
 {
 	const struct dt_code *code = add();
 
-	assert_int_equal(code->lines_size, size);
+	assert_int_equal(code->lines.size, size);
+	assert_int_equal(code->lines.first_line, 12);
+	assert_int_equal(code->lines.format, DT_PYTHON_LOCATIONS);
 	if (size)
-		assert_memory_equal(code->lines, lines, size);
+		assert_memory_equal(code->lines.bytes, lines, size);
 }
 
 static void test_line_tables(void **state)
@@ -133,6 +159,7 @@ static void test_line_tables(void **state)
 	event.lines[0]--;
 	event.lines_address = 8;                        /* not mapped */
 	expect_lines(table, 0);
+	assert_null(add()->lines.bytes);
 	event.lines_size = 1u << 30;
 	expect_lines(table, 0);
 	event.lines_size = UINT32_MAX;
@@ -144,15 +171,21 @@ static void test_records(void **state)
 	const struct dt_code *code;
 
 	(void)state;
+	/* as long as what is filled of its last field */
+	event.lines_size = 7;
+	assert_int_equal(dt_codes_add(&codes, &event, offsetof(struct dt_code_event, lines) + 6), -EBADMSG);
+	event.lines_size = DT_CODE_LINES_BYTES + 1;
 	assert_int_equal(dt_codes_add(&codes, &event, sizeof(event) - 1), -EBADMSG);
+	assert_int_equal(dt_codes_add(&codes, &event, offsetof(struct dt_code_event, lines) - 1), -EBADMSG);
+	assert_int_equal(dt_codes_add(&codes, &event, 0), -EBADMSG);
 	assert_null(codes);
-	event.unreadable = 1;
-	code = add();
-	assert_null(code->file);
-	assert_null(code->name);
+	event.lines_size = 7;
+	assert_int_equal(dt_codes_add(&codes, &event, offsetof(struct dt_code_event, lines) + 7), 0);
+	code = dt_codes_find(codes, getpid(), 5);
+	assert_string_equal(code->file, "");
 	assert_int_equal(code->first_line, 12);
-	assert_int_equal(code->lines_size, 0);
-	event.unreadable = 0;                           /* a second record replaces the first */
+	assert_int_equal(code->lines.size, 7);
+	/* a second record replaces the first */
 	put_file(1, "f", 1);
 	expect_file("f");
 	assert_int_equal(HASH_COUNT(codes), 1);
@@ -186,6 +219,7 @@ int main(void)
 		code_test(test_kinds),
 		code_test(test_what_is_no_character),
 		code_test(test_strings_that_were_cut_off),
+		code_test(test_strings_that_are_read),
 		code_test(test_line_tables),
 		code_test(test_records),
 		code_test(test_remove_process),

@@ -123,10 +123,13 @@ static bool each_jump(struct dt_elf *elf, const struct dt_address_range *range, 
 	return false;
 }
 
+#define COLD_BYTES_MAX (16u << 20)      /* of code that is looked through; a forged file could make it all code for each jump */
+
 struct cold {
 	const struct functions *functions;
 	const struct dt_address_range *hot;
 	struct dt_address_range tried, found;
+	uint64_t bytes;                 /* looked through so far */
 };
 
 static bool jumps_back(void *context, uint64_t target)
@@ -148,7 +151,8 @@ static bool is_cold(void *context, uint64_t target)
 	if (holds(cold->hot, target) || holds(&cold->tried, target) || !functions_find(cold->functions, target, &range))
 		return false;
 	cold->tried = range;
-	if (holds(&range, cold->hot->start) || !each_jump(cold->functions->elf, &range, jumps_back, (void *)(uintptr_t)cold->hot))
+	cold->bytes += range.end - range.start;
+	if (cold->bytes > COLD_BYTES_MAX || holds(&range, cold->hot->start) || !each_jump(cold->functions->elf, &range, jumps_back, (void *)(uintptr_t)cold->hot))
 		return false;
 	cold->found = range;
 	return true;

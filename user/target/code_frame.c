@@ -481,19 +481,22 @@ static int tell_part(const struct walk *walk, size_t index, dt_eh_frame_fn fn, v
 /*
  * What the kernel returns to from a signal handler: `mov $15, %rax; syscall`, as debuggers and unwinders recognise it (libgcc:
  * config/i386/linux-unwind.h). musl's has no table entry. Its address is where the handler returns to, not behind a call:
- * who takes the byte before a return address for the call finds the byte before the code.
+ * who takes the byte before a return address for the call finds the byte before the code. Nothing else is told of these bytes.
  */
-static int tell_signal_returns(const struct dt_code_part *part, dt_eh_frame_fn fn, void *context)
+static int tell_signal_returns(const struct walk *walk, size_t index, dt_eh_frame_fn fn, void *context)
 {
 	static const uint8_t code[] = { 0x48, 0xc7, 0xc0, 15, 0, 0, 0, 0x0f, 0x05 };
 	static const struct dt_unwind_rule rule = { .cfa = DT_CFA_SIGNAL };
+	const struct dt_code_part *part = &walk->parts[index];
 	const uint8_t *at = part->bytes;
 	int result = 0;
 
 	while (!result && (at = memmem(at, (size_t)(part->bytes + part->size - at), code, sizeof(code)))) {
-		uint64_t vaddr = part->vaddr + (uint64_t)(at - part->bytes);
+		size_t from = (size_t)(at - part->bytes) - (at > part->bytes), to = (size_t)(at - part->bytes) + sizeof(code);
 
-		result = fn(context, vaddr - (at > part->bytes), vaddr + sizeof(code), &rule);
+		for (size_t i = from; i < to; i++)
+			walk->point_at[walk->first[index] + i] = NOWHERE;
+		result = fn(context, part->vaddr + from, part->vaddr + to, &rule);
 		at += sizeof(code);
 	}
 	return result;
@@ -551,8 +554,8 @@ int dt_code_frame_each(struct dt_elf *elf, const struct dt_code_part *parts, siz
 	prove(&walk);
 	result = walk.error;
 	for (size_t i = 0; i < walk.part_count && !result; i++)
-		result = tell_part(&walk, i, fn, context);
+		result = tell_signal_returns(&walk, i, fn, context);
 	for (size_t i = 0; i < walk.part_count && !result; i++)
-		result = tell_signal_returns(&parts[i], fn, context);
+		result = tell_part(&walk, i, fn, context);
 	return result;
 }

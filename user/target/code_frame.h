@@ -23,8 +23,8 @@ struct dt_code_part {
 #define DT_CODE_BYTES_MAX (8u << 20)
 
 /*
- * Tells ranges with rules, by address but for those of kind DT_CFA_SIGNAL, which come last and overlap others. `parts` are
- * by address and do not overlap. An address has a rule only where that follows from the code (see code_frame.c): code that
+ * Tells ranges with rules: those of kind DT_CFA_SIGNAL, then the others, each by address; where they overlap, the one that
+ * begins last counts. `parts` are by address and do not overlap. An address has a rule only where that follows from the code (see code_frame.c): code that
  * cannot be followed has none. Linear in the size of the parts. 0, what `fn` returned, -ENOMEM.
  */
 int dt_code_frame_each(struct dt_elf *elf, const struct dt_code_part *parts, size_t part_count, dt_eh_frame_fn fn,

@@ -175,9 +175,10 @@ static __always_inline bool native_read(struct dt_scratch *scratch, __u64 low, _
 		native->window_bytes = sizeof(scratch->stack);
 		offset = 0;
 		if (!read_bytes(scratch->stack, sizeof(scratch->stack), low)) {
-			native->window_bytes = 8;
+			native->window_bytes = 0;
 			if (!read_bytes(scratch->stack, 8, low))
 				return false;
+			native->window_bytes = 8;
 		}
 	}
 	values[0] = native_window_word(scratch, offset);
@@ -271,8 +272,16 @@ static __always_inline enum dt_truncation native_follow_rule(struct dt_scratch *
 		low = slot < low ? slot : low;
 		high = slot > high ? slot : high;
 	}
-	if (!native_read(scratch, low, high, words))
-		return DT_TRUNCATION_unreadable;
+	if (!native_read(scratch, low, high, words)) {
+		/*
+		 * Behind the `leave` of a function that realigns its stack gcc 12 says still that the frame pointer is in the frame,
+		 * which is gone: only who needs it then cannot go on.
+		 */
+		if (low == high || !read_u64(cfa - 8, &words[0]))
+			return DT_TRUNCATION_unreadable;
+		low = high;
+		saved = DT_SAVED_UNKNOWN;
+	}
 	if (low != high)
 		native->frame_pointer = slot == low ? words[0] : words[1];
 	if (saved == DT_SAVED_UNKNOWN)

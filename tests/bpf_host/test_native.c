@@ -166,6 +166,23 @@ static void test_realigned_stack(void **state)
 	expect_walk(unreadable);
 }
 
+/* The stack pointer is right, what is said of the frame pointer is not: only who needs that cannot go on. */
+static void test_a_frame_pointer_that_is_gone(void **state)
+{
+	const struct dt_unwind_rule rules[] = {
+		{ .cfa = DT_CFA_STACK, .cfa_offset = 8, .frame_pointer = DT_SAVED_AT_FRAME },
+		{ .cfa = DT_CFA_STACK, .cfa_offset = 8 },
+		{ .cfa = DT_CFA_FRAME, .cfa_offset = 16 },
+	};
+
+	(void)state;
+	put_file(rules, 3);
+	host_frame_pointer = 8;
+	*host_slot(STACK) = CALL(1);
+	*host_slot(STACK + 8) = CALL(2);
+	expect_walk(unsupported_rule, CALL(1), CALL(2));
+}
+
 static void test_plt(void **state)
 {
 	const struct dt_unwind_rule rules[] = {
@@ -451,6 +468,7 @@ int main(void)
 		case_of(test_stack_pointer),
 		case_of(test_large_frames),
 		case_of(test_realigned_stack),
+		case_of(test_a_frame_pointer_that_is_gone),
 		case_of(test_plt),
 		case_of(test_frame_pointers_where_no_table_is),
 		case_of(test_signal),

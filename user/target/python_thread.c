@@ -105,7 +105,7 @@ static struct value load(struct follower *follower, const ZydisDecodedOperand *o
 		return place.number ? (struct value){ VALUE_LOCAL, place.number, 0 } : (struct value){ VALUE_THREAD_POINTER, 0, 0 };
 	if (local && place.kind == VALUE_WORD)
 		return (struct value){ VALUE_LOCAL_WORD, place.number, place.addend };
-	if (local)
+	if (local || operand->mem.segment == ZYDIS_REGISTER_GS)
 		return (struct value){ 0 };
 	switch (place.kind) {
 	case VALUE_ADDRESS:

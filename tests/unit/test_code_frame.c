@@ -85,7 +85,9 @@ static size_t read_parts(struct dt_elf *elf, struct dt_code_part *parts)
 
 static void derive(struct dt_elf *elf, const struct dt_code_part *parts, size_t count, struct dt_rule_ranges *ranges)
 {
-	assert_int_equal(dt_code_frame_each(elf, parts, count, add_range, ranges), 0);
+	static const struct dt_code_starts starts;
+
+	assert_int_equal(dt_code_frame_each(elf, parts, count, &starts, add_range, ranges), 0);
 	assert_int_equal(dt_rule_ranges_sort(ranges), 0);
 }
 

@@ -539,8 +539,8 @@ static void free_walk(struct walk *walk)
 		free(walk->work[i].items);
 }
 
-int dt_code_frame_each(struct dt_elf *elf, const struct dt_code_part *parts, size_t part_count, dt_eh_frame_fn fn,
-		       void *context)
+int dt_code_frame_each(struct dt_elf *elf, const struct dt_code_part *parts, size_t part_count,
+		       const struct dt_code_starts *starts, dt_eh_frame_fn fn, void *context)
 {
 	DT_CLEANUP(free_walk) struct walk walk = { .parts = parts, .part_count = part_count };
 	int result = count_bytes(&walk);
@@ -550,6 +550,8 @@ int dt_code_frame_each(struct dt_elf *elf, const struct dt_code_part *parts, siz
 	if (ZYAN_FAILED(ZydisDecoderInit(&walk.decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)))
 		return 0;
 	start_all(&walk, elf);
+	for (size_t i = 0; i < starts->count; i++)
+		start(&walk, starts->vaddrs[i], &DT_CODE_START, SURE);
 	walk_all(&walk);
 	prove(&walk);
 	result = walk.error;

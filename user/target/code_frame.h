@@ -19,6 +19,12 @@ struct dt_code_part {
 	size_t size;
 };
 
+/* What is known of where functions begin, besides what the file itself says. */
+struct dt_code_starts {
+	uint64_t *vaddrs;
+	size_t count, space;
+};
+
 /* More of it is not looked at: the parts that tables leave open are small, and what a forged file can cost is bounded. */
 #define DT_CODE_BYTES_MAX (8u << 20)
 
@@ -27,7 +33,7 @@ struct dt_code_part {
  * begins last counts. `parts` are by address and do not overlap. An address has a rule only where that follows from the code (see code_frame.c): code that
  * cannot be followed has none. Linear in the size of the parts. 0, what `fn` returned, -ENOMEM.
  */
-int dt_code_frame_each(struct dt_elf *elf, const struct dt_code_part *parts, size_t part_count, dt_eh_frame_fn fn,
-		       void *context);
+int dt_code_frame_each(struct dt_elf *elf, const struct dt_code_part *parts, size_t part_count,
+		       const struct dt_code_starts *starts, dt_eh_frame_fn fn, void *context);
 
 #endif

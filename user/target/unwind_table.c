@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "target/code_call.h"
 #include "target/code_frame.h"
+#include "target/context_start.h"
 #include "target/eh_frame.h"
 #include "target/rule_ranges.h"
 
@@ -127,17 +129,69 @@ static int find_gaps(const struct dt_rule_ranges *text, const struct dt_rule_ran
 	return error;
 }
 
+static void free_starts(struct dt_code_starts *starts)
+{
+	free(starts->vaddrs);
+}
+
+static int add_start(void *context, uint64_t target)
+{
+	struct dt_code_starts *starts = context;
+
+	if (starts->count == starts->space) {
+		size_t space = 2 * starts->space + 64;
+		uint64_t *vaddrs = reallocarray(starts->vaddrs, space, sizeof(*vaddrs));
+
+		if (!vaddrs)
+			return -ENOMEM;
+		starts->vaddrs = vaddrs;
+		starts->space = space;
+	}
+	starts->vaddrs[starts->count++] = target;
+	return 0;
+}
+
 static int add_code(struct dt_elf *elf, const struct dt_rule_ranges *text, struct dt_rule_ranges *known)
 {
 	DT_CLEANUP(free_parts) struct parts parts = { 0 };
+	DT_CLEANUP(free_starts) struct dt_code_starts starts = { 0 };
 	RANGES_OWNED gaps = { 0 };
 	RANGES_OWNED ranges = { 0 };
 	int error = find_gaps(text, known, &gaps);
 
 	if (!error)
 		error = read_parts(elf, &gaps, &parts);
+	if (!error && parts.count)
+		error = dt_code_call_each(elf, text, known, &gaps, add_start, &starts);
+	if (!error && parts.count)
+		error = dt_code_frame_each(elf, parts.items, parts.count, &starts, add_range, &ranges);
 	if (!error)
-		error = dt_code_frame_each(elf, parts.items, parts.count, add_range, &ranges);
+		error = dt_rule_ranges_sort(&ranges);
+	return error ? error : dt_rule_ranges_cover(known, &ranges);
+}
+
+/* ---- coroutines ---------------------------------------------------------------------------------------------- */
+
+/* Is it the start of something that is described? */
+static bool is_start(const struct dt_rule_ranges *known, uint64_t vaddr)
+{
+	for (size_t i = 0; i < known->count; i++)
+		if (known->items[i].start == vaddr)
+			return true;
+	return false;
+}
+
+static int add_context_starts(const struct dt_elf *elf, struct dt_rule_ranges *known)
+{
+	static const struct dt_unwind_rule end = { .cfa = DT_CFA_END };
+	uint64_t starts[DT_CONTEXT_STARTS_MAX];
+	RANGES_OWNED ranges = { 0 };
+	size_t count = dt_context_start_find(elf, starts);
+	int error = 0;
+
+	for (size_t i = 0; i < count && !error; i++)
+		if (starts[i] && is_start(known, starts[i]))
+			error = dt_rule_ranges_add(&ranges, starts[i] - 1, starts[i], &end);
 	if (!error)
 		error = dt_rule_ranges_sort(&ranges);
 	return error ? error : dt_rule_ranges_cover(known, &ranges);
@@ -191,6 +245,8 @@ int dt_unwind_table_read(struct dt_elf *elf, struct dt_unwind_table *ret_table)
 		error = add_section(elf, ".eh_frame", false, &text, &known);
 	if (!error)
 		error = add_section(elf, ".debug_frame", true, &text, &known);
+	if (!error)
+		error = add_context_starts(elf, &known);
 	if (!error)
 		error = add_code(elf, &text, &known);
 	return error ? error : make_rows(&known, ret_table);

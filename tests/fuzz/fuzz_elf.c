@@ -30,7 +30,7 @@ static void read_addresses(const struct dt_elf *elf, uint64_t vaddr)
 	}
 }
 
-static void read_symbols(const struct dt_elf *elf)
+static void read_symbols(struct dt_elf *elf)
 {
 	struct dt_elf_symbol symbol;
 	struct dt_symbols *symbols;
@@ -40,7 +40,7 @@ static void read_symbols(const struct dt_elf *elf)
 	dt_elf_each_symbol(elf, touch_symbol, &count);
 	if (!dt_elf_find_symbol(elf, "main", &symbol))
 		read_addresses(elf, symbol.vaddr);
-	if (dt_symbols_new(elf, &symbols))
+	if (dt_symbols_new(elf, -1, &symbols))
 		return;
 	for (uint64_t vaddr = 0; vaddr < 0x4000; vaddr += 61) {
 		const char *name = dt_symbols_find(symbols, vaddr, &offset);
@@ -85,6 +85,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		read_addresses(elf, vaddr + length - 1);
 	}
 	read_symbols(elf);
+	read_sections(elf);
+	dt_elf_trim(elf);
 	read_sections(elf);
 	dt_elf_close(elf);
 	return 0;

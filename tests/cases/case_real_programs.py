@@ -10,7 +10,7 @@ from harness import PROJECT, Skip, expect, scaled, seconds
 from servers import Load, Nginx, Postgres, Python, Redis, program
 from tables import domain_rows, fail_if, frames_text, losses
 
-LOAD_SECONDS = scaled(60, 20)
+LOAD_SECONDS = scaled(60, 15)
 SHARE = 0.999
 EVENTS_MIN = scaled(2000, 50)           # fewer, and nothing was under load
 OUTERMOST_CODE_BYTES = 64               # _start is 34 bytes long (glibc 2.36 sysdeps/x86_64/start.S, with CET's endbr64 38)

@@ -13,7 +13,7 @@ import threading
 import time
 
 import case_programs
-from harness import PYTHON, WORKLOADS, Failure, Skip, expect, seconds
+from harness import PYTHON, WORKLOADS, Failure, Skip, expect, scaled, seconds
 
 POSTGRES_PATH = "/usr/lib/postgresql/15/bin"
 NOBODY = pwd.getpwnam("nobody")         # postgres refuses to run as root
@@ -66,6 +66,9 @@ class Load(threading.Thread):
         expect(not self.is_alive() and self.turns, f"the load hangs after {self.turns} turns")
 
 
+REDIS_REQUESTS = str(scaled(1000, 50))  # of each kind in a turn
+
+
 class Redis:
     name = "redis-server"
 
@@ -79,7 +82,7 @@ class Redis:
         for words in (["-r", "5000", "-t", "set,get,lpush,lpop,sadd,hset,zadd,lrange_100,mset"],
                       ["-r", "500", "eval", "return redis.call('append', KEYS[1], string.rep('x', 50))", "1", "__rand_int__"]):
             done = subprocess.run(
-                ["redis-benchmark", "-s", self.socket, "-q", "-n", "1000", "-c", "20", "-d", "100", *words],
+                ["redis-benchmark", "-s", self.socket, "-q", "-n", REDIS_REQUESTS, "-c", "20", "-d", "100", *words],
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds(120), check=False)
             expect(done.returncode == 0, f"redis-benchmark failed: {done.stdout.decode()}")
         case_programs.redis(self.place, "FLUSHALL")

@@ -11,6 +11,7 @@ volatile __s64 spare_rows;
 
 /* What programs note of processes, and what userspace tells them of code. Userspace maps and writes these. */
 struct dt_process_state process_states[DT_PROCESSES_MAX];
+struct dt_process process_rows[DT_PROCESS_ROWS];
 struct dt_mapping_row mappings[DT_MAPPINGS_MAX];
 struct dt_unwind_rule unwind_rules[DT_UNWIND_RULES_MAX];
 

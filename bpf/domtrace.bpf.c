@@ -28,6 +28,7 @@
 #include "config.bpf.h"
 #include "maps.bpf.h"
 #include "count.bpf.h"
+#include "process.bpf.h"
 #include "read.bpf.h"
 #include "hash.bpf.h"
 #include "arch_x86.bpf.h"
@@ -41,18 +42,6 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define SKIP_RETURN 1                   /* from a session's entry: the return is not wanted */
-
-/* The thread group as userspace knows it. 0: it is not in that namespace. */
-static __always_inline __u32 current_tgid(void)
-{
-	struct bpf_pidns_info info;
-
-	if (!config.pid_namespace_inode)
-		return bpf_get_current_pid_tgid() >> 32;
-	if (bpf_get_ns_current_pid_tgid(config.pid_namespace_device, config.pid_namespace_inode, &info, sizeof(info)))
-		return 0;
-	return info.tgid;
-}
 
 /* An account of the current process; whether that is traced is not yet known. */
 static __always_inline void account_init(struct account *account, enum dt_source source, __u32 domain)
@@ -73,9 +62,7 @@ static __always_inline __u32 account_tgid(const struct account *account)
 /* Looks the process up. False: it is not traced. */
 static __always_inline bool account_find_process(struct account *account)
 {
-	__u32 tgid = account_tgid(account);
-
-	account->process = bpf_map_lookup_elem(&processes, &tgid);
+	account->process = process_find(account_tgid(account));
 	if (!account->process)
 		return false;
 	account->generation = account->process->generation;
@@ -95,11 +82,9 @@ static __always_inline bool account_reopen(struct account *account, const struct
 	account->owner = call->owner;
 	account->half = DT_EPOCH_HALF(epoch);
 	account->scratch = NULL;
-	account->process = NULL;
-	if (!account_find_process(account))
-		return false;
+	account->process = process_in_slot(call->slot);
 	account->generation = call->generation;
-	return true;
+	return account->process;
 }
 
 /* ---- malloc, calloc, realloc, posix_memalign … ------------------------------------------------------------------- */
@@ -250,8 +235,7 @@ int untrack_enter(struct pt_regs *ctx)
 SEC("?uprobe")
 int code_enter(struct pt_regs *ctx)
 {
-	__u32 tgid = current_tgid();
-	const struct dt_process *process = bpf_map_lookup_elem(&processes, &tgid);
+	const struct dt_process *process = process_find(current_tgid());
 
 	if (process && process->python.number)
 		python_known_remove(process->python.number, PT_REGS_PARM1(ctx));
@@ -260,42 +244,58 @@ int code_enter(struct pt_regs *ctx)
 
 /* ---- the dynamic loader ------------------------------------------------------------------------------------------ */
 
-#define LOADER_DELETE 2                 /* r_debug.r_state while objects are being unmapped: RT_DELETE (glibc elf/link.h) */
+/* r_debug.r_state (glibc elf/link.h): what the loader is doing. */
+#define LOADER_CONSISTENT 0             /* nothing: files have been mapped or unmapped, their code has not run yet */
+#define LOADER_DELETE 2                 /* it unmaps files */
+
+static __always_inline __u32 loader_state(const struct dt_process *process)
+{
+	__u32 state = LOADER_CONSISTENT;
+
+	if (process->loader_state)
+		read_bytes(&state, sizeof(state), process->loader_state);
+	return state;
+}
 
 /*
  * Notes that the loader unmaps files. `removals` is odd while it does: from its call before to its call after, which are
  * ordered by the loader's own lock.
  */
-static __always_inline void note_removal(const struct dt_process *process)
+static __always_inline void note_removal(const struct dt_process *process, __u32 state)
 {
-	struct dt_process_state *state = &process_states[process->slot & (DT_PROCESSES_MAX - 1)];
-	__u32 loader_state = 0;
-	bool removes;
+	__u32 *removals = &process_states[process->slot & (DT_PROCESSES_MAX - 1)].removals;
 
-	if (!process->loader_state || !read_bytes(&loader_state, sizeof(loader_state), process->loader_state))
-		return;
-	removes = loader_state == LOADER_DELETE;
-	if (removes != (state->removals & 1))
-		__sync_fetch_and_add(&state->removals, 1);
+	if ((state == LOADER_DELETE) != (*removals & 1))
+		__sync_fetch_and_add(removals, 1);
+}
+
+static __always_inline bool is_main_thread(void)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+
+	return id >> 32 == (id & 0xffffffff);
 }
 
 /*
  * The loader calls _dl_debug_state() before and after it changes what is mapped, so that debuggers can look (glibc
- * elf/dl-debug.c, musl ldso/dynlink.c). A thread that domtrace holds with ptrace stops at the signal.
+ * elf/dl-debug.c, musl ldso/dynlink.c). The main thread of a command that domtrace has started stops at the signal, which only
+ * its tracer sees, and goes on when the new files are known: so their first allocation is told from where it came.
  */
 SEC("?uprobe")
 int mappings_enter(struct pt_regs *ctx)
 {
 	struct dt_event event = { .type = DT_EVENT_MAPPINGS, .tgid = current_tgid() };
-	const struct dt_process *process = bpf_map_lookup_elem(&processes, &event.tgid);
+	const struct dt_process *process = process_find(event.tgid);
+	__u32 state;
 
 	(void)ctx;
 	if (!process)
 		return 0;
-	note_removal(process);
+	state = loader_state(process);
+	note_removal(process, state);
 	if (bpf_ringbuf_output(&events, &event, sizeof(event), 0))
 		count_add(DT_COUNTER_mappings_lost);
-	if (process->hold_signal)
+	if (process->hold_signal && state == LOADER_CONSISTENT && is_main_thread())
 		bpf_send_signal_thread(process->hold_signal);
 	return 0;
 }

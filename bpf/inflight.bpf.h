@@ -65,6 +65,7 @@ static __always_inline bool call_enter(const struct account *account, struct dt_
 		      site->shape == DT_SHAPE_REALLOC ? arch_argument(registers, site->block) : 0;
 	call->owner = account->owner;
 	call->generation = account->generation;
+	call->slot = account->process ? account->process->slot : 0;
 	/* Taken out now: once the allocator has it back, another thread may get its address before we see the return. */
 	call->has_old = site->shape == DT_SHAPE_REALLOC && call->block && account_take(account, call->block, &call->old);
 	call->stack = registers->stack;

@@ -7,9 +7,9 @@
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
+	__uint(max_entries, DT_PROCESSES_MAX);
 	__type(key, __u32);
-	__type(value, struct dt_process);
+	__type(value, __u32);
 } processes SEC(".maps");
 
 struct {

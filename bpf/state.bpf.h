@@ -9,8 +9,9 @@ struct dt_call {
 	struct dt_block old;            /* REALLOC: what was booked for it */
 	__u32 site;
 	__u32 has_old;
-	struct dt_owner owner;          /* as of the entry, */
+	struct dt_owner owner;          /* as of the entry */
 	__u32 generation;
+	__u32 slot;                     /* of the process, so that the return need not look it up */
 };
 
 #define PAGE_MASK 4095

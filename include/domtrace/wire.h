@@ -210,7 +210,13 @@ struct dt_interpreter {
 	struct dt_python_layout layout;
 };
 
-/* map `processes`: one row a traced process, key tgid (__u32) */
+/*
+ * A traced process. map `processes` leads from the tgid to its slot, process_states[slot] to its row in `process_rows`. A row that
+ * programs may see does not change: another one takes its place.
+ */
+#define DT_PROCESSES_MAX 4096           /* powers of two, so that masks bound indexes */
+#define DT_PROCESS_ROWS 8192
+
 struct dt_process {
 	struct dt_interpreter python;
 	__u32 slot;                     /* of its struct dt_process_state */
@@ -225,12 +231,10 @@ struct dt_process {
 	__u64 allocator_calls[DT_ALLOCATOR_CALLS_MAX]; /* return addresses of calls to free() made by the allocator itself */
 };
 
-/* What programs note of a process for themselves: process_states[dt_process.slot]. */
-#define DT_PROCESSES_MAX 4096           /* a power of two, so that a mask bounds an index */
-
+/* What programs note of a process for themselves, and where its row is. */
 struct dt_process_state {
 	__u32 removals;                 /* odd while the loader unmaps files; even otherwise */
-	__u32 reserved;
+	__u32 row;                      /* 0: the process is not traced */
 	__u64 asked_ns;                 /* when DT_EVENT_UNKNOWN was last sent; since boot */
 };
 

@@ -429,7 +429,23 @@ static inline __u64 host_counter(enum dt_counter counter)
 
 static inline struct dt_process *host_process(__u32 tgid)
 {
-	return bpf_map_lookup_elem(&processes, &tgid);
+	const __u32 *slot = bpf_map_lookup_elem(&processes, &tgid);
+
+	return slot ? &process_rows[process_states[*slot].row] : NULL;
+}
+
+/* Makes a process known; its row is that after its slot. */
+static inline int host_put_process(__u32 tgid, const struct dt_process *process)
+{
+	process_states[process->slot].row = process->slot + 1;
+	process_rows[process->slot + 1] = *process;
+	return (int)bpf_map_update_elem(&processes, &tgid, &process->slot, BPF_ANY);
+}
+
+static inline void host_remove_process(__u32 tgid)
+{
+	process_states[*(const __u32 *)bpf_map_lookup_elem(&processes, &tgid)].row = 0;
+	bpf_map_delete_elem(&processes, &tgid);
 }
 
 /* The number of the traceback that is this one return address, as it was sent; 0: it was not. */
@@ -473,7 +489,6 @@ static inline int host_teardown(void **state)
 /* One traced process, whose threads are all of host_threads and whose code has no unwind tables; all else as after load. */
 static inline int host_setup(void **state)
 {
-	__u32 tgid = HOST_TGID;
 	struct dt_process process = { .generation = 1, .mapping_count = 1, .mappings_version = 1 };
 
 	(void)state;
@@ -500,7 +515,7 @@ static inline int host_setup(void **state)
 		host_memory(thread->lowest, thread->stack, sizeof(thread->stack));
 	}
 	host_current = host_threads;
-	return (int)bpf_map_update_elem(&processes, &tgid, &process, BPF_ANY);
+	return host_put_process(HOST_TGID, &process);
 }
 
 #define host_test(test) cmocka_unit_test_setup_teardown(test, host_setup, host_teardown)

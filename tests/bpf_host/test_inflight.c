@@ -321,7 +321,6 @@ BOTH_WAYS(test_products_that_are_refused)
 
 BOTH_WAYS(test_who_is_not_traced_is_not_booked)
 {
-	__u32 tgid = HOST_TGID;
 	struct pt_regs registers = { .rsp = TOP };
 
 	host_cookie = DT_SITE_COUNT;
@@ -332,7 +331,7 @@ BOTH_WAYS(test_who_is_not_traced_is_not_booked)
 	allocate(A, 10);
 	books_expect_counted(COUNTED(calls_full, 1));
 	host_enter(DT_SITE_malloc, TOP, CALLER, 10, 0, 0);
-	bpf_map_delete_elem(&processes, &tgid);
+	host_remove_process(HOST_TGID);
 	host_leave(TOP, A);
 	host_free(TOP, CALLER, A);
 	allocate(B, 10);

@@ -570,11 +570,11 @@ static void compare(void)
 static void start(__u64 seed, bool sessions)
 {
 	__u32 tgid = tgid_of(1);
-	struct dt_process process = { .mapping_count = 1, .mappings_version = 1 };
+	struct dt_process process = { .slot = 1, .mapping_count = 1, .mappings_version = 1 };
 
 	host_setup(NULL);
 	host_process(HOST_TGID)->generation = 0;
-	assert_int_equal(bpf_map_update_elem(&processes, &tgid, &process, BPF_ANY), 0);
+	assert_int_equal(host_put_process(tgid_of(1), &process), 0);
 	for (int i = HOST_THREADS_MAX / PROCESSES; i < HOST_THREADS_MAX; i++)
 		host_threads[i].tgid = tgid;
 	host_memory(0x7000, outs, sizeof(outs));

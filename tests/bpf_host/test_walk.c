@@ -187,9 +187,37 @@ static void test_mappings(void **state)
 	mappings_enter(&registers);
 	assert_int_equal(((const struct dt_event *)host_event(DT_EVENT_MAPPINGS, 1))->tgid, HOST_TGID);
 	assert_int_equal(host_signal, 23);
+	host_signal = 0;
+	host_current++;                 /* another thread, which nobody holds */
+	mappings_enter(&registers);
+	assert_non_null(host_event(DT_EVENT_MAPPINGS, 2));
+	assert_int_equal(host_signal, 0);
+	host_current--;
 	host_current->tgid++;
 	mappings_enter(&registers);
-	assert_null(host_event(DT_EVENT_MAPPINGS, 2));
+	assert_null(host_event(DT_EVENT_MAPPINGS, 3));
+}
+
+/* What the loader says of itself: odd while it removes; held only when it is done. */
+static void test_removals(void **state)
+{
+	static const struct { __u32 loader, removals, signal; } steps[] = {
+		{ 1, 0, 0 }, { 0, 0, 23 }, { 2, 1, 0 }, { 2, 1, 0 }, { 0, 2, 23 }, { 0, 2, 23 }, { 2, 3, 0 }, { 1, 4, 0 }, { 0, 4, 23 },
+	};
+	struct pt_regs registers = { 0 };
+	__u32 loader;
+
+	(void)state;
+	host_memory(0x9000, &loader, sizeof(loader));
+	host_process(HOST_TGID)->loader_state = 0x9000;
+	host_process(HOST_TGID)->hold_signal = 23;
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		loader = steps[i].loader;
+		host_signal = 0;
+		mappings_enter(&registers);
+		assert_int_equal(process_states[0].removals, steps[i].removals);
+		assert_int_equal(host_signal, steps[i].signal);
+	}
 }
 
 int main(void)
@@ -200,6 +228,7 @@ int main(void)
 		host_test(test_numbers),
 		host_test(test_reserved_numbers),
 		host_test(test_mappings),
+		host_test(test_removals),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

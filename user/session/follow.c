@@ -47,41 +47,45 @@ static int remember_process(struct dt_session *session, struct dt_traced *traced
 	return 0;
 }
 
-int dt_session_upload(struct dt_session *session, const struct dt_traced *traced)
+int dt_session_settle(struct dt_session *session)
 {
-	uint32_t tgid = (uint32_t)traced->pid;
+	int error = dt_session_consume(session);
 
-	if (bpf_map_update_elem(bpf_map__fd(session->bpf->maps.processes), &tgid, &traced->row, BPF_ANY))
-		return -errno;
-	return dt_collect_wait(session->collect);
+	for (size_t i = 0; i < session->process_count; i++)
+		dt_traced_settle(session->processes[i]);
+	dt_publish_reclaim(session->publish);
+	return error;
 }
 
-/*
- * Stores the mappings of a process and shows them to the programs. Tracebacks that were walked by the ones before are taken in
- * before those are forgotten, so that each is named by what it was walked by.
- */
-static int upload_mappings(struct dt_session *session, struct dt_traced *traced)
+static int wait_and_settle(struct dt_session *session)
 {
-	struct dt_process *row = &traced->row;
-	uint32_t first = traced->stored_first, count = traced->stored_count;
-	int error = dt_unwind_add_mappings(session->unwind, traced->mappings, row->mapping_count, &row->first_mapping);
+	int error = dt_collect_wait(session->collect);
 
-	if (error == -ENOSPC) {
-		dt_log_warning(&session->log, "process %d has %u executable mappings, more than there is room for: its native tracebacks "
-			       "are truncated", (int)traced->pid, row->mapping_count);
-		row->mapping_count = 0;
-	} else if (error) {
-		return error;
+	return error ? error : dt_session_settle(session);
+}
+
+static int publish(struct dt_session *session, struct dt_traced *traced)
+{
+	uint32_t count = traced->row.mapping_count;
+	int error = dt_publish_process(session->publish, traced);
+
+	if (error == -EAGAIN) {
+		error = wait_and_settle(session);
+		if (!error)
+			error = dt_publish_process(session->publish, traced);
 	}
-	traced->stored_first = row->first_mapping;
-	traced->stored_count = row->mapping_count;
-	error = dt_session_upload(session, traced);
-	if (error)
+	if (error != -ENOSPC)
 		return error;
-	dt_unwind_remove_mappings(session->unwind, first, count);
-	error = dt_session_consume(session);
-	dt_traced_settle(traced);
-	return error;
+	dt_log_warning(&session->log, "process %d has %u executable mappings, more than there is room for: its native tracebacks "
+		       "are truncated", (int)traced->pid, count);
+	return 0;
+}
+
+int dt_session_upload(struct dt_session *session, struct dt_traced *traced)
+{
+	int error = publish(session, traced);
+
+	return error ? error : wait_and_settle(session);
 }
 
 /*
@@ -104,7 +108,7 @@ static int follow_maps(struct dt_session *session, struct dt_traced *traced, boo
 	if (error)
 		return error;
 	traced->row.removals = removals;
-	return upload_mappings(session, traced);
+	return publish(session, traced);
 }
 
 static const char *const source_wants[DT_SOURCE_COUNT] = {
@@ -181,7 +185,7 @@ int dt_session_add_process(struct dt_session *session, pid_t pid)
 		error = watch_process(session, traced);
 	if (error) {
 		session->process_count--;
-		bpf_map_delete_elem(bpf_map__fd(session->bpf->maps.processes), &(uint32_t){ (uint32_t)pid });
+		dt_publish_withdraw(session->publish, traced);
 		dt_traced_free(traced);
 		return error;
 	}
@@ -241,24 +245,13 @@ static int follow_mappings(struct dt_session *session, struct dt_traced *traced)
 
 /* ---- the launched command ---------------------------------------------------------------------------------------- */
 
-/* A new program, of which nothing has run: held again when its loader has mapped its files. */
+/* A new program, of which nothing has run: held again whenever its loader has mapped files. */
 static int take_exec(struct dt_session *session, struct dt_traced *traced)
 {
 	int error = replace_image(session, traced, true);
 
 	traced->row.hold_signal = DT_LAUNCH_HOLD_SIGNAL;
 	return error ? error : follow_maps(session, traced, true);
-}
-
-/* The loader has mapped something. When an allocator is there, all that the program starts with is. */
-static int take_hold(struct dt_session *session, struct dt_traced *traced)
-{
-	int error = follow_maps(session, traced, false);
-
-	if (error || !dt_traced_has_allocator(traced))
-		return error;
-	traced->row.hold_signal = 0;
-	return dt_session_upload(session, traced);
 }
 
 static int take_launch_event(struct dt_session *session, enum dt_launch_event event)
@@ -273,7 +266,7 @@ static int take_launch_event(struct dt_session *session, enum dt_launch_event ev
 		error = take_exec(session, traced);
 		break;
 	case DT_LAUNCH_HELD:
-		error = take_hold(session, traced);
+		error = follow_maps(session, traced, false);
 		break;
 	case DT_LAUNCH_EXITING:         /* the last moment to see its files and its memory */
 		dt_process_read_rss(traced->pid, &traced->info.rss_bytes);
@@ -386,16 +379,19 @@ int dt_session_consume(struct dt_session *session)
 	return error;
 }
 
-static int follow_stale(struct dt_session *session)
+int dt_session_follow(struct dt_session *session)
 {
+	int error = dispatch_launch(session);
+
+	if (error || session->stopped)
+		return error;
 	for (size_t i = 0; i < session->process_count; i++) {
 		struct dt_traced *traced = session->processes[i];
-		int error;
 
 		if (!session->stale[i])
 			continue;
 		session->stale[i] = false;
-		if (traced->exited || traced->row.hold_signal)  /* held ones are followed when they are held */
+		if (traced->exited)
 			continue;
 		error = follow_mappings(session, traced);
 		if (error)
@@ -420,6 +416,7 @@ int dt_session_fd(const struct dt_session *session)
 	return session->epoll_fd;
 }
 
+#define REPLACED_MAX 256                /* rows and mappings that wait for their room to be used again */
 #define NAMING_NS 2000000               /* at a time: more tracebacks arrive meanwhile */
 
 int dt_session_dispatch(struct dt_session *session)
@@ -427,9 +424,9 @@ int dt_session_dispatch(struct dt_session *session)
 	int error = dt_session_consume(session);
 
 	if (!error)
-		error = dispatch_launch(session);
-	if (!error && !session->stopped)
-		error = follow_stale(session);
+		error = dt_session_follow(session);
+	if (!error && dt_publish_replaced(session->publish) > REPLACED_MAX)
+		error = wait_and_settle(session);
 	notice_ends(session);
 	if (!error)
 		error = dt_tracebacks_name(session->tracebacks, NAMING_NS);

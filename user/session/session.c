@@ -202,6 +202,8 @@ static int session_start(struct dt_session *session, const struct dt_session_opt
 		error = dt_unwind_new(session->bpf, &session->unwind);
 	session->modules.unwind = session->unwind;
 	if (!error)
+		error = dt_publish_new(session->bpf, session->unwind, &session->publish);
+	if (!error)
 		error = dt_collect_new(session->bpf, &session->collect);
 	if (!error)
 		error = start_naming(session, opts);
@@ -244,6 +246,7 @@ void dt_session_free(struct dt_session *session)
 	dt_tracebacks_free(session->tracebacks);
 	dt_collect_free(session->collect);
 	dt_modules_clear(&session->modules);
+	dt_publish_free(session->publish);
 	dt_unwind_free(session->unwind);
 	ring_buffer__free(session->ring);
 	domtrace_bpf__destroy(session->bpf);
@@ -260,9 +263,7 @@ int dt_session_stop(struct dt_session *session)
 		return -ESHUTDOWN;
 	session->stopped = true;
 	for (size_t i = 0; i < session->process_count; i++) {
-		uint32_t tgid = (uint32_t)session->processes[i]->pid;
-
-		bpf_map_delete_elem(bpf_map__fd(session->bpf->maps.processes), &tgid);
+		dt_publish_withdraw(session->publish, session->processes[i]);
 		dt_links_close(&session->processes[i]->links);
 	}
 	dt_launch_detach(&session->launch);

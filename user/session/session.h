@@ -15,6 +15,7 @@
 #include "session/domains.h"
 #include "session/feature.h"
 #include "session/module.h"
+#include "session/publish.h"
 #include "session/traced.h"
 #include "session/tracebacks.h"
 #include "session/unwind.h"
@@ -34,6 +35,7 @@ struct dt_session {
 	struct ring_buffer *ring;
 	int epoll_fd;
 	struct dt_unwind *unwind;
+	struct dt_publish *publish;
 	struct dt_modules modules;
 	struct dt_tracebacks *tracebacks;
 	struct dt_collect *collect;
@@ -50,11 +52,12 @@ struct dt_session {
 
 /* follow.c */
 
-/*
- * Shows a process's row to the programs. Returns when no program reads the old one any more: the map uses its memory
- * again at the next update.
- */
-int dt_session_upload(struct dt_session *session, const struct dt_traced *traced);
+/* Shows a process to the programs, and returns when none of them sees it as it was before. */
+int dt_session_upload(struct dt_session *session, struct dt_traced *traced);
+/* All programs have ended that ran when this was last called, or later: takes in what they sent, and forgets what only they knew. */
+int dt_session_settle(struct dt_session *session);
+/* Follows processes whose mappings have changed, as far as the records taken in say so, and lets a command that waits for it go on. */
+int dt_session_follow(struct dt_session *session);
 /* Takes in what the programs have sent. */
 int dt_session_consume(struct dt_session *session);
 /* Takes a record of the ring buffer in; `context` is the session. For ring_buffer__new(). */

@@ -63,7 +63,7 @@ static int read_tables(struct dt_session *session, struct dt_snapshot *snapshot,
 	clock_gettime(CLOCK_REALTIME, &snapshot->time);
 	clock_gettime(CLOCK_MONOTONIC, ret_now);
 	if (!error)
-		error = dt_session_consume(session);
+		error = dt_session_settle(session);
 	if (!error)
 		error = dt_collect_read(session->collect);
 	return error;
@@ -84,6 +84,8 @@ static int find_names(struct dt_session *session)
 		error = dt_tracebacks_name(session->tracebacks, NAMING_SLICE_NS);
 		if (error == -EAGAIN)
 			error = dt_session_consume(session);
+		if (!error)
+			error = dt_session_follow(session);
 		clock_gettime(CLOCK_MONOTONIC, &now);
 	} while (!error && !dt_tracebacks_are_named(session->tracebacks, places) && now.tv_sec - begin.tv_sec < NAMING_SECONDS_MAX);
 	return error;

@@ -30,7 +30,7 @@ void dt_traced_free(struct dt_traced *traced)
 	dt_links_close(&traced->links);
 	dt_process_info_clear(&traced->info);
 	dt_maps_clear(&traced->maps);
-	dt_maps_clear(&traced->old_maps);
+	dt_traced_settle(traced);
 	free(traced->mappings);
 	free(traced->attached);
 	if (traced->pidfd >= 0)
@@ -64,6 +64,17 @@ static bool have_same_code(const struct dt_maps *left, const struct dt_maps *rig
 	return !a && !b;
 }
 
+static int keep_old_maps(struct dt_traced *traced)
+{
+	struct dt_old_maps *grown = reallocarray(traced->old_maps, traced->old_count + 1, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	traced->old_maps = grown;
+	grown[traced->old_count++] = (struct dt_old_maps){ traced->row.mappings_version, traced->maps };
+	return 0;
+}
+
 int dt_traced_read_maps(struct dt_traced *traced, uint32_t version, bool *ret_changed)
 {
 	struct dt_maps maps;
@@ -76,25 +87,38 @@ int dt_traced_read_maps(struct dt_traced *traced, uint32_t version, bool *ret_ch
 		return -ESRCH;
 	}
 	*ret_changed = !have_same_code(&traced->maps, &maps);
-	if (*ret_changed) {
-		dt_maps_clear(&traced->old_maps);
-		traced->old_maps = traced->maps;
-		traced->row.mappings_version = version;
-	} else {
-		dt_maps_clear(&traced->maps);
+	error = *ret_changed ? keep_old_maps(traced) : 0;
+	if (error) {
+		dt_maps_clear(&maps);
+		return error;
 	}
+	if (*ret_changed)
+		traced->row.mappings_version = version;
+	else
+		dt_maps_clear(&traced->maps);
 	traced->maps = maps;
 	return 0;
 }
 
 const struct dt_maps *dt_traced_maps(const struct dt_traced *traced, uint32_t version)
 {
-	return version == traced->row.mappings_version ? &traced->maps : &traced->old_maps;
+	static const struct dt_maps none;
+
+	if (version == traced->row.mappings_version)
+		return &traced->maps;
+	for (size_t i = 0; i < traced->old_count; i++)
+		if (traced->old_maps[i].version == version)
+			return &traced->old_maps[i].maps;
+	return &none;
 }
 
 void dt_traced_settle(struct dt_traced *traced)
 {
-	dt_maps_clear(&traced->old_maps);
+	for (size_t i = 0; i < traced->old_count; i++)
+		dt_maps_clear(&traced->old_maps[i].maps);
+	free(traced->old_maps);
+	traced->old_maps = NULL;
+	traced->old_count = 0;
 }
 
 int dt_traced_read_image(pid_t pid, uint64_t *ret_image)
@@ -281,15 +305,6 @@ int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const
 	number_interpreter(traced, modules, &row.python);
 	traced->row = row;
 	return 0;
-}
-
-bool dt_traced_has_allocator(const struct dt_traced *traced)
-{
-	for (size_t i = 0; i < traced->attached_count; i++)
-		for (size_t j = 0; j < traced->attached[i]->plan_count; j++)
-			if (dt_site_info(traced->attached[i]->plans[j].site)->source == DT_SOURCE_LIBC)
-				return true;
-	return false;
 }
 
 void dt_traced_forget_image(struct dt_traced *traced)

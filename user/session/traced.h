@@ -16,6 +16,11 @@
 #include "target/maps.h"
 #include "target/process.h"
 
+struct dt_old_maps {
+	uint32_t version;
+	struct dt_maps maps;
+};
+
 struct dt_traced {
 	pid_t pid;
 	int pidfd;                      /* readable when the process has ended; −1 afterwards */
@@ -25,14 +30,15 @@ struct dt_traced {
 	uint32_t interpreter;           /* its number (dt_interpreter.number); 0: it has none */
 	uint64_t image;                 /* where its stack begins: another value means another program (exec) */
 	struct dt_maps maps;            /* as last read: their version is row.mappings_version */
-	struct dt_maps old_maps;        /* those before, while tracebacks that were walked by them may still come */
+	struct dt_old_maps *old_maps;   /* those before, while tracebacks that were walked by them may still come */
+	size_t old_count;
 	const struct dt_module **attached; /* modules whose sites are attached */
 	size_t attached_count;
 	size_t sites[DT_SOURCE_COUNT];  /* attached sites by source */
 	struct dt_links links;
 	struct dt_process row;          /* as the programs see it */
-	struct dt_mapping_row *mappings; /* its executable mappings, row.mapping_count of them … */
-	uint32_t stored_first, stored_count; /* … and where those that the programs see are stored */
+	struct dt_mapping_row *mappings; /* its executable mappings, row.mapping_count of them */
+	uint32_t shown_row, shown_first, shown_count; /* which row, and which rows of mappings, the programs see; 0: none yet */
 };
 
 /* `slot` is its alone in the session, below DT_PROCESSES_MAX. NULL: no memory. */
@@ -45,15 +51,13 @@ void dt_traced_free(struct dt_traced *traced);
  * ones stay.
  */
 int dt_traced_read_maps(struct dt_traced *traced, uint32_t version, bool *ret_changed);
-/* The mappings of a version that tracebacks speak of. */
+/* The mappings of a version that tracebacks speak of; empty ones if they are not known any more. */
 const struct dt_maps *dt_traced_maps(const struct dt_traced *traced, uint32_t version);
 /* No traceback of an earlier version will come any more. */
 void dt_traced_settle(struct dt_traced *traced);
 /* Attaches what is mapped and not yet attached, and brings `row` and `mappings` up to date, but for where those are stored. */
 int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const struct domtrace_bpf *bpf,
 		     enum dt_attach_method method, const struct dt_attach_filter *filter, const struct dt_log *log);
-/* Is an allocator mapped and attached to (or would be, did the filter want it)? */
-bool dt_traced_has_allocator(const struct dt_traced *traced);
 /* Another program runs in it: a new generation, nothing known of it yet. */
 void dt_traced_forget_image(struct dt_traced *traced);
 /* Where the stack of its program begins (/proc/PID/stat, startstack). -ESRCH. */

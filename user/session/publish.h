@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * publish: shows processes to the programs: struct dt_process and the mappings it speaks of.
+ *
+ * What a program may be reading must not change under it. So a new row is written beside the old one and then takes its place by
+ * one store, and the old one is used again only when no program can see it any more. Nobody waits for that here: it is known
+ * after the next snapshot, or when so much has been replaced that a wait is worth it.
+ */
+#ifndef DT_SESSION_PUBLISH_H
+#define DT_SESSION_PUBLISH_H
+
+#include <stddef.h>
+
+#include "session/traced.h"
+#include "session/unwind.h"
+
+struct domtrace_bpf;
+struct dt_publish;
+
+/* -ENOMEM. */
+int dt_publish_new(struct domtrace_bpf *bpf, struct dt_unwind *unwind, struct dt_publish **ret_publish);
+void dt_publish_free(struct dt_publish *publish);
+
+/*
+ * Shows a process as it stands in traced->row and traced->mappings; sets row.first_mapping. What was shown before stays until
+ * dt_publish_reclaim(). -ENOSPC: there is no room for its mappings, it is shown without them. -EAGAIN: none for its row before
+ * something is reclaimed, nothing was shown. -ENOMEM, or what the kernel says of the map.
+ */
+int dt_publish_process(struct dt_publish *publish, struct dt_traced *traced);
+/* The process is not traced any more. */
+void dt_publish_withdraw(struct dt_publish *publish, struct dt_traced *traced);
+
+/* How much has been replaced and not been reclaimed. */
+size_t dt_publish_replaced(const struct dt_publish *publish);
+/* All programs that ran when the last of it was replaced have ended: its room can be used again. */
+void dt_publish_reclaim(struct dt_publish *publish);
+
+#endif

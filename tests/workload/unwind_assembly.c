@@ -14,13 +14,7 @@ extern const void *unwind_assembly_return;
 
 static const char *assembly_name;
 
-FRAME static void below_described(size_t bytes)
-{
-	MARK();
-	unwind_keep(malloc(bytes));
-}
-
-FRAME static void below_undescribed(size_t bytes)
+FRAME static void below(size_t bytes)
 {
 	struct unwind_mark assembly = {assembly_name, unwind_assembly_return, unwind_marks};
 
@@ -29,20 +23,21 @@ FRAME static void below_undescribed(size_t bytes)
 	unwind_marks = assembly.outer;
 }
 
-FRAME static void call_undescribed(const char *name, void (*function)(callee *callee, size_t bytes), size_t bytes)
+FRAME static void call(const char *name, void (*function)(callee *callee, size_t bytes), size_t bytes)
 {
 	MARK();
 	assembly_name = name;
-	unwind_fact = UNWIND_MARKED;
-	function(below_undescribed, bytes);
-	unwind_fact = UNWIND_KEPT;
+	function(below, bytes);
+	unwind_keep(NULL);
 }
 
 FRAME void assembly_run(void)
 {
 	MARK();
-	assembly_described(below_described, unwind_opaque(400));
-	call_undescribed("assembly_frame_pointer", assembly_frame_pointer, 401);
-	call_undescribed("assembly_bare", assembly_bare, 402);
-	call_undescribed("assembly_unknowable", assembly_unknowable, 403);
+	call("assembly_described", assembly_described, 400);
+	unwind_fact = UNWIND_MARKED;
+	call("assembly_frame_pointer", assembly_frame_pointer, 401);
+	call("assembly_bare", assembly_bare, 402);
+	call("assembly_unknowable", assembly_unknowable, 403);
+	unwind_fact = UNWIND_KEPT;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Functions written by hand: `void NAME(void (*callee)(size_t), size_t bytes)` calls callee(bytes). Some say how they keep their
- * frame, some do not. Those that do not note their own return address in unwind_assembly_return: nothing else could.
+ * frame, some do not. All note their own return address in unwind_assembly_return.
  */
 	.macro BEGIN name
 	.globl \name
@@ -19,6 +19,8 @@
 /* With a description: a frame that grows and shrinks, registers saved by hand, in an order of its own. */
 	BEGIN assembly_described
 	.cfi_startproc
+	mov	(%rsp), %rax
+	mov	%rax, unwind_assembly_return(%rip)
 	sub	$24, %rsp
 	.cfi_adjust_cfa_offset 24
 	mov	%rbx, 8(%rsp)

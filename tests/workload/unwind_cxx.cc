@@ -113,6 +113,8 @@ FRAME void nested()
 		std::exception_ptr kept = std::current_exception();
 
 		try {
+			freed objects;
+
 			std::rethrow_exception(kept);
 		} catch (unsigned) {
 			allocate(1122);
@@ -215,7 +217,10 @@ FRAME void closures()
 	MARK();
 	closure(1330);
 	call_function(closure);
-	call_function(std::bind(&allocate, 1340));
+	unwind_fact = UNWIND_FREED;     /* too large for the function object itself */
+	std::function<void(size_t)> bound = std::bind(&allocate, 1340);
+	unwind_fact = UNWIND_KEPT;
+	call_function(bound);
 }
 
 FRAME void objects()

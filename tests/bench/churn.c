@@ -7,7 +7,7 @@
  *   pairs THREADS FRAMES MILLISECONDS   malloc and free, again and again, from a stack of 1 or 5 … 64 frames
  *   grow BLOCKS TRACEBACKS              allocates so many blocks, from so many places in turn, and keeps them
  *   shrink                              frees them
- * A stack of n frames: native frames by frame pointer, the immediate caller of malloc included, none above.
+ * A stack of n frames: the immediate caller of malloc included, none above.
  */
 #include <pthread.h>
 #include <stdint.h>
@@ -33,25 +33,31 @@ static uint64_t clock_ns(clockid_t clock)
 }
 
 /*
- * The two ends of a stack of known depth: code that leaves rbp at 0, the ABI's mark of the outermost frame. C code cannot
- * promise that: what calls it, libc's start code, keeps no frame pointers.
+ * The two ends of a stack of known depth: code whose caller is undefined (DWARF 5, 6.4.1), as that of a thread's outermost
+ * function, and that leaves rbp at 0, the ABI's mark of the same.
  */
 __asm__(".text\n"
 	".type malloc_bottom, @function\n"
 	"malloc_bottom:\n"
+	"	.cfi_startproc\n"
+	"	.cfi_undefined rip\n"
 	"	push %rbp\n"
 	"	xor %ebp, %ebp\n"
 	"	call malloc@plt\n"
 	"	pop %rbp\n"
 	"	ret\n"
+	"	.cfi_endproc\n"
 	".size malloc_bottom, . - malloc_bottom\n"
 	".type call_bottom, @function\n"
 	"call_bottom:\n"
+	"	.cfi_startproc\n"
+	"	.cfi_undefined rip\n"
 	"	push %rbp\n"
 	"	xor %ebp, %ebp\n"
 	"	call *%rsi\n"
 	"	pop %rbp\n"
 	"	ret\n"
+	"	.cfi_endproc\n"
 	".size call_bottom, . - call_bottom\n");
 void *malloc_bottom(size_t bytes);
 void call_bottom(void *context, void (*function)(void *));

@@ -3,18 +3,19 @@
  * A walk over the control flow, forward from where functions begin, carries the state of the stack along. What it finds is
  * trusted as far as the way that led there:
  *
- *   SURE      from a function's start (a symbol, the target of a call, the program's entry) over jumps, behind calls of
- *             functions that were seen to return, and behind calls through a pointer, whose target the compiler did not
- *             know, so that it wrote code to go on with
+ *   SURE      from a function's start (a symbol, the target of a call, the program's entry) over jumps
  *   TAKEN     the same from an address that the code computes or that is in a list of the loader: mostly that of a function
- *   DOUBTFUL  behind a call of which nobody knows whether it returns; if it does not, something else begins there
+ *   LIKELY    behind a call through a pointer, or of a function that was seen to return. It may not do so in this case
+ *             (exit() through a pointer, ereport() in PostgreSQL), and then something else begins behind the call.
+ *   DOUBTFUL  behind a call of a function that cannot be looked at, or that was not seen to return
  *
  * Two ways of equal trust that disagree leave only what they have in common; else the more trusted one counts. What is not
- * SURE needs a proof from the other end: a way on to a `ret` where the stack is as it must be there. Each instruction on
- * that way changes the distance by a known amount, so that a wrong distance would have stayed wrong by the same amount and
- * the `ret` would not find its address. For a TAKEN start, a call on a stack that is aligned to 16 bytes will do: the ABI
- * demands that alignment (AMD64 supplement, 3.2.2), and a place inside of a function would be wrong by 8 there. A `ret`
- * that does not fit refutes all that leads to it.
+ * SURE needs a proof from the other end: a way on to a `ret` (or a jump to another function) where the stack is as it must be
+ * there. Each instruction on that way changes the distance by a known amount, so that a wrong distance would have stayed
+ * wrong by the same amount and the `ret` would not find its address. For all but DOUBTFUL a call on a stack that is aligned to
+ * 16 bytes will do: the ABI demands that alignment (AMD64 supplement, 3.2.2), and where something else begins, or at a place
+ * inside of a function that was taken for its start, the distance is wrong by 8 and not by 16. A `ret` that does not fit
+ * refutes all that leads to it. Code that only an indirect jump leads to is not found, and has no rule.
  */
 #include "target/code_frame.h"
 
@@ -46,6 +47,7 @@ enum mark {
 };
 
 #define NOWHERE UINT32_MAX
+#define LEAF_INSTRUCTIONS_MAX 32
 
 /* An instruction that the walk has come to. */
 struct point {
@@ -279,6 +281,47 @@ static bool call(struct walk *walk, uint32_t from, uint64_t target)
 	return callee->marks & MARK_RETURNS;
 }
 
+/*
+ * A short function without calls, and without ways around its first `ret`. A compiler that sees such a one calls it on a stack
+ * that is not aligned (GCC: -fipa-stack-alignment), and all others on one that is.
+ */
+static bool is_leaf(const struct walk *walk, uint64_t vaddr)
+{
+	uint32_t at = find_byte(walk, vaddr), offset;
+	const struct dt_code_part *part = at == NOWHERE ? NULL : find_part(walk, at, &offset);
+	uint64_t farthest = vaddr, first = vaddr;
+
+	for (int i = 0; part && i < LEAF_INSTRUCTIONS_MAX && vaddr - part->vaddr < part->size; i++) {
+		size_t from = vaddr - part->vaddr;
+		struct dt_code_step step;
+
+		if (!dt_code_step_read(&walk->decoder, part->bytes + from, part->size - from, vaddr, &DT_CODE_START, &step))
+			return false;
+		if (step.flow == DT_FLOW_RETURN)
+			return farthest <= vaddr;
+		if (step.flow != DT_FLOW_NEXT && (step.flow != DT_FLOW_BRANCH || step.target < first))
+			return false;
+		if (step.flow == DT_FLOW_BRANCH && step.target > farthest)
+			farthest = step.target;
+		vaddr += step.length;
+	}
+	return false;
+}
+
+/*
+ * Behind a call that seems to return. Where the stack is not aligned for it, the way there was wrong, and what comes behind is
+ * not even looked at, unless that way was a sure one.
+ */
+static void go_behind(struct walk *walk, uint32_t index, uint64_t next, const struct dt_code_step *step)
+{
+	bool returns = step->flow == DT_FLOW_CALL_POINTER || (step->flow == DT_FLOW_CALL && call(walk, index, step->target));
+	bool is_aligned = step->after.depth % 16 == 0 || (step->flow == DT_FLOW_CALL && is_leaf(walk, step->target));
+
+	if (walk->error || (!is_aligned && (!returns || walk->points[index].trust != SURE)))
+		return;
+	go_on(walk, index, next, &step->after, returns ? LIKELY : DOUBTFUL);
+}
+
 static void step(struct walk *walk, uint32_t index)
 {
 	struct point *point = &walk->points[index];
@@ -287,7 +330,6 @@ static void step(struct walk *walk, uint32_t index)
 	const struct dt_code_part *part = find_part(walk, point->at, &offset);
 	uint64_t vaddr = part->vaddr + offset, next;
 	bool left = dt_code_state_is_left(&point->state);
-	enum trust behind = DOUBTFUL;
 
 	point->flow = DT_FLOW_STOP;
 	point->length = 0;
@@ -313,12 +355,8 @@ static void step(struct walk *walk, uint32_t index)
 		break;
 	case DT_FLOW_CALL:
 	case DT_FLOW_CALL_POINTER:
-		if (step.flow == DT_FLOW_CALL_POINTER || call(walk, index, step.target))
-			behind = LIKELY;
-		/* fallthrough */
 	case DT_FLOW_CALL_IMPORTED:
-		if ((behind != DOUBTFUL && walk->points[index].trust == SURE) || step.after.outermost || step.after.depth % 16 == 0)
-			go_on(walk, index, next, &step.after, behind);
+		go_behind(walk, index, next, &step);
 		break;
 	case DT_FLOW_RETURN:
 	case DT_FLOW_JUMP_POINTER:

@@ -22,6 +22,7 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "forged_elf.h"
 #include "target/maps.h"
 #include "target/process.h"
 #include "target/python.h"
@@ -83,6 +84,159 @@ static void test_no_python(void **state)
 	(void)state;
 	assert_int_equal(dt_python_detect(elf, &python), -ENOENT);
 	assert_int_equal(python.version_hex, 7);
+}
+
+/* ---- versions that are not here ---------------------------------------------------------------------------------- */
+
+static struct forged forged;
+
+struct forged_python {
+	uint64_t runtime, code_type, string_type, code_free, get_version;
+};
+
+/* PyMemberDef: name, type, offset; the last one has no name. */
+static uint64_t put_members(void)
+{
+	static const struct { const char *name; uint64_t offset; } members[] = {
+		{ "co_argcount", 52 }, { "co_filename", 112 }, { "co_name", 120 }, { "co_qualname", 128 }, { "co_firstlineno", 68 },
+		{ "co_linetable", 136 },
+	};
+	uint64_t names[DT_ARRAY_SIZE(members)], table;
+
+	for (size_t i = 0; i < DT_ARRAY_SIZE(members); i++) {
+		names[i] = forged_put(&forged, NULL, 32);
+		memcpy(forged_at(&forged, names[i]), members[i].name, strlen(members[i].name));
+	}
+	table = forged_put(&forged, NULL, 40 * (DT_ARRAY_SIZE(members) + 1));
+	for (size_t i = 0; i < DT_ARRAY_SIZE(members); i++) {
+		forged_store(&forged, table + 40 * i, names[i], 8);
+		forged_store(&forged, table + 40 * i + 16, members[i].offset, 8);
+	}
+	return table;
+}
+
+/* What 3.14 tells of itself at the start of _PyRuntime (Include/internal/pycore_debug_offsets.h, 3.14.0). */
+static void put_debug_offsets(uint64_t runtime, uint32_t version)
+{
+	static const struct { uint16_t at, value; } fields[] = {
+		{ 208, 72 }, { 216, 152 }, { 256, 8 }, { 264, 0 }, { 272, 56 }, { 288, 74 }, { 320, 112 }, { 328, 120 }, { 336, 128 },
+		{ 344, 136 }, { 352, 68 }, { 384, 208 }, { 600, 16 }, { 608, 32 }, { 616, 64 }, { 624, 32 }, { 632, 16 }, { 640, 40 },
+	};
+
+	memcpy(forged_at(&forged, runtime), "xdebugpy", 8);
+	forged_store(&forged, runtime + 8, version, 4);
+	for (size_t i = 0; i < DT_ARRAY_SIZE(fields); i++)
+		forged_store(&forged, runtime + fields[i].at, fields[i].value, 8);
+}
+
+/* An executable at a fixed address that holds a CPython: what detect looks at, and no more. */
+static struct forged_python forge_python(uint32_t version)
+{
+	struct forged_python python;
+	uint64_t hex, function;
+
+	forged_init(&forged);
+	hex = forged_put(&forged, &(uint64_t){ version }, 8);
+	forged_symbol(&forged, "Py_Version", STT_OBJECT, hex, 8);
+	python.runtime = forged_put(&forged, NULL, 8192);
+	put_debug_offsets(python.runtime, version);
+	forged_symbol(&forged, "_PyRuntime", STT_OBJECT, python.runtime, 8192);
+	python.code_type = forged_put(&forged, NULL, 416);
+	forged_symbol(&forged, "PyCode_Type", STT_OBJECT, python.code_type, 416);
+	python.string_type = forged_put(&forged, NULL, 416);
+	forged_symbol(&forged, "PyUnicode_Type", STT_OBJECT, python.string_type, 416);
+	forged_store(&forged, python.code_type + 32, 208, 8);
+	forged_store(&forged, python.string_type + 32, 64, 8);
+	forged_store(&forged, python.code_type + 240, put_members(), 8);
+	python.code_free = forged_code(&forged, "53 5b c3", NULL);
+	forged_store(&forged, python.code_type + 48, python.code_free, 8);
+	python.get_version = forged_function(&forged, "Py_GetVersion", "c3", NULL);
+	forged_function(&forged, "PyThreadState_GetUnchecked", "64 48 8b 04 25 f0 ff ff ff c3", NULL);
+	function = python.runtime + 2400;
+	forged_function(&forged, "PyGILState_GetThisThreadState", "bf #0 e9 @1", (const uint64_t[]){ function, python.code_free });
+	forged_function(&forged, "_PyEval_EvalFrameDefault", "55 5d c3", NULL);
+	return python;
+}
+
+static struct dt_python detect_forged(void)
+{
+	struct dt_elf *elf = forged_open(&forged);
+	struct dt_python python;
+
+	assert_non_null(elf);
+	assert_int_equal(dt_python_detect(elf, &python), 0);
+	dt_elf_close(elf);
+	return python;
+}
+
+static void test_forged_3_14(void **state)
+{
+	struct forged_python made = forge_python(0x030e01f0);
+	struct dt_python python = detect_forged();
+	struct dt_interpreter interpreter = { .tls_first_block = 5, .number = 6 };
+
+	(void)state;
+	assert_string_equal(python.version, "3.14.1");
+	assert_null(python.unsupported);
+	assert_int_equal(python.layout.code_first_traceable, 192);
+	assert_int_equal(python.layout.frame_bytes, 80);
+	assert_int_equal(python.thread_current_vaddr, 0);
+	assert_int_equal(python.thread_key_vaddr, made.runtime + 2400);
+	assert_int_equal(python.variable, DT_PYTHON_VARIABLE_OFFSET);
+	assert_int_equal(python.eval[0].end - python.eval[0].start, 3);
+	assert_int_equal(python.code_free_vaddr, made.code_free);
+	dt_python_place(&python, getpid(), 0x10000, &interpreter);
+	assert_int_equal(interpreter.present, 1);
+	assert_int_equal(interpreter.thread_key, made.runtime + 2400 + 0x10000);
+	assert_int_equal(interpreter.thread_current, -16);
+	assert_int_equal(interpreter.current_is_local, 1);
+	assert_int_equal(interpreter.tls_module, 0);
+	assert_int_equal(interpreter.eval[0].start, python.eval[0].start + 0x10000);
+	assert_int_equal(interpreter.eval[1].end, 0);
+	assert_int_equal(interpreter.tls_first_block, 5);
+	assert_int_equal(interpreter.number, 6);
+}
+
+static void expect_unsupported(const char *why)
+{
+	struct dt_python python = detect_forged();
+	struct dt_interpreter interpreter = { 0 }, nothing = { 0 };
+
+	assert_string_equal(python.unsupported, why);
+	assert_int_equal(python.eval[0].end, 0);
+	assert_int_equal(python.code_free_vaddr, 0);
+	dt_python_place(&python, getpid(), 0, &interpreter);
+	assert_memory_equal(&interpreter, &nothing, sizeof(nothing));
+}
+
+static void test_builds_that_are_not_supported(void **state)
+{
+	const char *otherwise = "which is built in another way than its release, so that domtrace does not understand its frames";
+	struct forged_python made;
+
+	(void)state;
+	made = forge_python(0x030e01f0);
+	forged_store(&forged, made.runtime + 16, 1, 8);
+	expect_unsupported("built without the global interpreter lock, whose frames are not supported");
+	forge_python(0x030f00f0);
+	expect_unsupported("whose frames domtrace does not understand");
+	forge_python(0x030e00a2);
+	expect_unsupported("whose frames domtrace does not understand");
+	made = forge_python(0x030e01f0);
+	forged_store(&forged, made.code_type + 32, 216, 8);     /* other types than its layout has */
+	expect_unsupported(otherwise);
+	made = forge_python(0x030e01f0);
+	forged_store(&forged, made.string_type + 32, 80, 8);
+	expect_unsupported(otherwise);
+	made = forge_python(0x030e01f0);
+	forged_store(&forged, made.runtime + 320, 96, 8);       /* co_filename */
+	expect_unsupported(otherwise);
+	made = forge_python(0x030e01f0);
+	forged_store(&forged, made.code_type + 240, made.code_type, 8); /* no members */
+	expect_unsupported(otherwise);
+	made = forge_python(0x030e01f0);
+	forged.symbols[2].st_size = 2400;                       /* of _PyRuntime: the key is not in it */
+	expect_unsupported(otherwise);
 }
 
 /* ---- thread-specific data ------------------------------------------------------------------------------------ */
@@ -440,6 +594,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_version_from_the_code),
 		cmocka_unit_test(test_no_python),
+		cmocka_unit_test(test_forged_3_14),
+		cmocka_unit_test(test_builds_that_are_not_supported),
 		cmocka_unit_test(test_tls_layout),
 		cmocka_unit_test(test_debian_python),
 		cmocka_unit_test(test_pyenv_pythons),

@@ -213,6 +213,7 @@ int dt_python_offsets_read(const uint8_t *runtime, size_t size, uint32_t version
 #define MEMBER_BYTES 40
 #define MEMBER_OFFSET 16
 #define MEMBERS_MAX 64
+#define MEMBERS_LEAST 3                 /* co_filename, co_firstlineno and co_name are there in all versions */
 #define MEMBER_NAME_BYTES 16
 
 static bool has_basic_size(struct dt_elf *elf, const char *type, uint64_t expected)
@@ -224,8 +225,11 @@ static bool has_basic_size(struct dt_elf *elf, const char *type, uint64_t expect
 	       size == expected;
 }
 
-/* Does a member of PyCodeObject, as Python programs see it, stand where the layout has it? Others may stand anywhere. */
-static bool member_agrees(const struct dt_python_layout *layout, const char *name, uint64_t offset)
+/*
+ * Does a member of PyCodeObject, as Python programs see it, stand where the layout has it? Those that are not looked at may stand
+ * anywhere.
+ */
+static bool member_agrees(const struct dt_python_layout *layout, const char *name, uint64_t offset, unsigned int *agreed)
 {
 	const struct { const char *name; uint16_t offset; } members[] = {
 		{ "co_filename", layout->code_filename },
@@ -236,8 +240,10 @@ static bool member_agrees(const struct dt_python_layout *layout, const char *nam
 	};
 
 	for (size_t i = 0; i < DT_ARRAY_SIZE(members); i++)
-		if (!strcmp(members[i].name, name))
+		if (!strcmp(members[i].name, name)) {
+			++*agreed;
 			return members[i].offset == offset;
+		}
 	return true;
 }
 
@@ -246,6 +252,7 @@ static bool members_agree(struct dt_elf *elf, const struct dt_python_layout *lay
 	enum dt_pointer_kind kind;
 	struct dt_elf_symbol type;
 	uint64_t members, name, offset;
+	unsigned int agreed = 0;
 
 	if (dt_elf_find_symbol(elf, "PyCode_Type", &type) || dt_pointer_read(elf, type.vaddr + TYPE_MEMBERS, &members, &kind))
 		return false;
@@ -255,11 +262,11 @@ static bool members_agree(struct dt_elf *elf, const struct dt_python_layout *lay
 		if (dt_pointer_read(elf, members, &name, &kind))
 			return false;
 		if (!name)
-			return true;
+			return agreed >= MEMBERS_LEAST;
 		if (dt_elf_read(elf, members + MEMBER_OFFSET, &offset, sizeof(offset)) || dt_elf_read(elf, name, text, sizeof(text)))
 			return false;
 		text[sizeof(text) - 1] = '\0';
-		if (!member_agrees(layout, text, offset))
+		if (!member_agrees(layout, text, offset, &agreed))
 			return false;
 	}
 	return false;

@@ -118,6 +118,8 @@ static void write_module(const struct dt_module *module, enum dt_attach_method m
 	}
 	if (module->debug_state_vaddr)
 		fputs("  _dl_debug_state\n    where the loader says that mappings have changed\n", out);
+	if (module->has_python && module->python.code_free_vaddr)
+		fputs("  tp_dealloc of PyCode_Type\n    where CPython frees code objects\n", out);
 }
 
 static int write_process(struct dt_modules *modules, pid_t pid, enum dt_attach_method method, FILE *out)

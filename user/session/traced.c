@@ -125,6 +125,7 @@ int dt_traced_read_image(pid_t pid, uint64_t *ret_image)
 {
 	DT_FREE char *text = NULL;
 	char path[64], *field;
+	uint64_t image;
 	int error;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
@@ -136,7 +137,11 @@ int dt_traced_read_image(pid_t pid, uint64_t *ret_image)
 		field = strchr(field + 1, ' ');
 	if (!field)
 		return -EBADMSG;
-	*ret_image = strtoull(field + 1, NULL, 10);     /* field 28, startstack: proc(5) */
+	image = strtoull(field + 1, NULL, 10);          /* field 28, startstack: proc(5) */
+	/* 0 is told of a process that has given its memory back (fs/proc/array.c, do_task_stat()): it ends, nothing replaces it. */
+	if (!image)
+		return -ESRCH;
+	*ret_image = image;
 	return 0;
 }
 

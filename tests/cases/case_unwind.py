@@ -114,6 +114,7 @@ class Turns(Comparison):
     def match(self):
         self.early = collections.Counter()
         self.whole = {}
+        self.index()
         for frames, traceback, trace in self.rows:
             key, row = self.find(frames, traceback)
             if row is None:

@@ -15,6 +15,8 @@ KEPT, FREED, INSIDE, MARKED = range(4)  # enum unwind_fact
 LIBRARIES = re.compile(r"^(ld-linux-x86-64\.so\.2|libc\.so\.6|libstdc\+\+\.so\.6.*|libgcc_s\.so\.1|libm\.so\.6)$")
 RETURN_FROM_SIGNAL = b"\x48\xc7\xc0\x0f\x00\x00\x00\x0f\x05"  # mov $15, %rax (__NR_rt_sigreturn); syscall
 
+WALKED_MAX = 2048  # DT_FRAMES_WALKED_MAX
+
 # A frame that is expected: `offset` in the file is where a call returns to or, for what a signal interrupted, the instruction.
 Place = collections.namedtuple("Place", "module offset interrupted")
 Mapping = collections.namedtuple("Mapping", "start end offset path")
@@ -46,6 +48,36 @@ def call_length(code):
     return at + displacement
 
 
+def output(*command):
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout.decode()
+
+
+@functools.lru_cache(maxsize=None)
+def functions_of(path):
+    """[(first address, end, {demangled names})], as binutils knows them"""
+    found = {}
+    for option in ((), ("-D",)):
+        for line in output("nm", "-S", "-C", "--defined-only", *option, path).splitlines():
+            words = re.match(r"([0-9a-f]+) ([0-9a-f]+) [tTwWiuV] (.*)", line)
+            if words:
+                start, size = int(words[1], 16), int(words[2], 16)
+                found.setdefault((start, start + size), set()).add(words[3].split("@")[0])
+    return sorted((start, end, names) for (start, end), names in found.items())
+
+
+@functools.lru_cache(maxsize=None)
+def frame_rules_of(path):
+    """[(first address, how the frame is found)], as binutils reads .eh_frame"""
+    rules, end = [], 0
+    for line in output("readelf", "--debug-dump=frames-interp", path).splitlines():
+        if " FDE " in line:
+            rules.append((end, None))
+            end = int(line.rsplit("..", 1)[1], 16)
+        elif (row := re.match(r"([0-9a-f]{16}) (\S+)", line)) and end:
+            rules.append((int(row[1], 16), row[2]))
+    return sorted([*rules, (end, None)], key=lambda rule: rule[0])
+
+
 class File:
     """An ELF file, or an image of one."""
 
@@ -65,46 +97,17 @@ class File:
     def offset(self, vaddr):
         return next((start + vaddr - at for start, at, size in self.loads if at <= vaddr < at + size), None)
 
-    def output(self, *command):
-        return subprocess.run([*command, self.path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout.decode()
-
-    @functools.cached_property
-    def functions(self):
-        """[(first address, end, {demangled names})], as binutils knows them"""
-        found = {}
-        for option in ((), ("-D",)):
-            for line in self.output("nm", "-S", "-C", "--defined-only", *option).splitlines():
-                words = re.match(r"([0-9a-f]+) ([0-9a-f]+) [tTwWiuV] (.*)", line)
-                if words:
-                    start, size = int(words[1], 16), int(words[2], 16)
-                    found.setdefault((start, start + size), set()).add(words[3].split("@")[0])
-        return sorted((start, end, names) for (start, end), names in found.items())
-
     def function_names(self, vaddr):
         names = set()
-        for start, end, some in self.functions:
+        for start, end, some in functions_of(self.path):
             if start <= vaddr < end:
                 names |= some
         return names
 
-    @functools.cached_property
-    def frame_rules(self):
-        """[(first address, how the frame is found)], as binutils reads .eh_frame"""
-        rules, end = [], None
-        for line in self.output("readelf", "--debug-dump=frames-interp").splitlines():
-            head = re.search(r"FDE .*pc=([0-9a-f]+)\.\.([0-9a-f]+)", line)
-            row = re.match(r"([0-9a-f]{16}) (\S+)", line)
-            if head:
-                if end is not None:
-                    rules.append((end, None))
-                end = int(head[2], 16)
-            elif row and end is not None:
-                rules.append((int(row[1], 16), row[2]))
-        return sorted(rules + ([(end, None)] if end is not None else []), key=lambda rule: rule[0])
-
     def frame_rule(self, vaddr):
-        at = bisect.bisect_right(self.frame_rules, vaddr, key=lambda rule: rule[0])
-        return self.frame_rules[at - 1][1] if at else None
+        rules = frame_rules_of(self.path)
+        at = bisect.bisect_right(rules, vaddr, key=lambda rule: rule[0])
+        return rules[at - 1][1] if at else None
 
 
 # ---- where addresses lie -----------------------------------------------------------------------------------------------
@@ -134,7 +137,9 @@ class Space:
             return None
         path = f"/proc/{self.pid}/map_files/{mapping.start:x}-{mapping.end:x}"
         with open(path, "rb") as file:
-            return File(file.read(), path)
+            # by its name where it has one, so that what is read of it is read once for all processes
+            named = os.path.exists(mapping.path) and os.path.samefile(mapping.path, path)
+            return File(file.read(), mapping.path if named else path)
 
     def add(self, path):
         """A file that is not mapped any more."""
@@ -154,6 +159,10 @@ class Space:
             if mapping.start <= address < mapping.end:
                 return mapping.path, address - mapping.start + mapping.offset
         raise Failure(f"the workload tells of {address:#x}, where no code is mapped")
+
+    def path(self, module):
+        """As it is called here, of a module of a snapshot."""
+        return next(path for path in self.files if same_module(module, path))
 
     def code(self, path, offset, size=16):
         return self.files[path].data[offset:offset + size]
@@ -214,12 +223,13 @@ class Truth:
                 return i + 1, self.ends[mark[0]]
         for i, place in enumerate(places):
             file = self.space.files[place.module]
-            if not place.interrupted or not file.path:
+            # Behind calls only the loader does so (_dl_runtime_resolve).
+            if not file.path or not place.interrupted and not os.path.basename(place.module).startswith("ld-"):
                 continue
-            rule = file.frame_rule(file.vaddr(place.offset))
+            rule = file.frame_rule(file.vaddr(place.offset) - (not place.interrupted))
             if rule and not re.match(r"rsp|rbp|exp", rule):
                 return i + 1, "unsupported_rule"
-        return len(places), None
+        return (len(places), None) if len(places) <= WALKED_MAX else (WALKED_MAX, "too_deep")
 
     def is_consistent(self, record):
         """
@@ -349,14 +359,30 @@ class Comparison:
         file = self.space.files.get(frame["module"])
         return file and 0 <= file.vaddr(frame["address"]) - file.entry < 64
 
+    def index(self):
+        """The keys of what is missing, by what one frame of theirs returns to."""
+        self.by_frame = collections.defaultdict(list)
+        for places, truncated in self.missing:
+            self.by_frame[places[min(2, len(places) - 1)].offset].append((places, truncated))
+
+    def candidates(self, frames):
+        frame = frames[min(2, len(frames) - 1)]
+        length = 0
+        if any(same_module(frame["module"], path) for path in self.space.files):
+            length = call_length(self.space.code(self.space.path(frame["module"]), frame["address"]) + bytes(16))
+        for offset in {frame["address"], frame["address"] + 1, frame["address"] + length}:
+            yield from self.by_frame.get(offset, ())
+
     def find(self, frames, traceback):
-        for (places, truncated), row in self.missing.items():
-            if (traceback["total_frames"] == len(places) and traceback["truncated"] == truncated and
+        for places, truncated in self.candidates(frames):
+            row = self.missing.get((places, truncated))
+            if row and (traceback["total_frames"] == len(places) and traceback["truncated"] == truncated and
                     len(frames) == min(len(places), self.truth.limit) == agreement(frames, places, self.space)):
                 return (places, truncated), row
         return None, None
 
     def match(self):
+        self.index()
         for frames, traceback, trace in self.rows:
             key, row = self.find(frames, traceback)
             if row is None:

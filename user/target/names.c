@@ -101,15 +101,24 @@ bool dt_names_have_lines(const struct dt_names *names)
 	return names->source;
 }
 
+/* The symbol of a part of a function, which DWARF knows by the name of the whole: f.part.0, f.constprop.0, f.cold. */
+static bool is_part(const char *symbol, const char *function)
+{
+	size_t length = strlen(function);
+
+	return !strncmp(symbol, function, length) && symbol[length] == '.';
+}
+
 /*
- * The function that really is there. DWARF has one name for all parts of a function, the symbol table one for each
- * (f.cold, f.part.0); but of C++ it may have only the short one, where the symbol has all of it.
+ * The function that really is there. A linkage name of C++ or Rust is exact, also where the linker has folded equal functions into
+ * one. Else the symbol counts: C libraries know their functions by names of their own (glibc: __GI___strdup for strdup), and DWARF
+ * may have only the last part of a C++ name.
  */
 static void choose_function(const struct dt_names *names, uint64_t vaddr, const struct dt_source_frame *frame, struct dt_name *name)
 {
 	uint64_t offset = 0;
 	const char *symbol = dt_symbols_find(names->symbols, vaddr, &offset);
-	DT_FREE char *source_readable = NULL, *symbol_readable = NULL;
+	DT_FREE char *readable = NULL;
 
 	if (!frame->function || !frame->start) {
 		name->function = symbol ? symbol : frame->function;
@@ -118,11 +127,10 @@ static void choose_function(const struct dt_names *names, uint64_t vaddr, const 
 	}
 	name->function = frame->function;
 	name->offset = vaddr - frame->start;
-	if (!symbol || offset != name->offset)
+	if (!symbol || offset != name->offset || is_part(symbol, frame->function))
 		return;
-	source_readable = dt_demangle(frame->function);
-	symbol_readable = dt_demangle(symbol);
-	if (!source_readable && symbol_readable)
+	readable = dt_demangle(frame->function);
+	if (!readable)
 		name->function = symbol;
 }
 

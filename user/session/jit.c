@@ -77,6 +77,15 @@ const char *dt_jit_find(struct dt_jit **jits, pid_t pid, uint64_t address, uint6
 	return jit->map ? dt_perf_map_find(jit->map, address, ret_offset) : NULL;
 }
 
+void dt_jit_look_again(struct dt_jit *jits)
+{
+	uint64_t soon = now_ns() + LOOK_NS;
+
+	for (struct dt_jit *jit = jits; jit; jit = jit->hh.next)
+		if (jit->next_look_ns <= soon)
+			jit->next_look_ns = 0;
+}
+
 static void jit_free(struct dt_jit *jit)
 {
 	dt_perf_map_free(jit->map);

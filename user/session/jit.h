@@ -13,6 +13,8 @@ struct dt_jit;
  * looked at again a few times a second at most, and not so often that reading it takes more than a twentieth of the time.
  */
 const char *dt_jit_find(struct dt_jit **jits, pid_t pid, uint64_t address, uint64_t *ret_offset);
+/* The next look-up looks at the maps again, unless reading them takes long. */
+void dt_jit_look_again(struct dt_jit *jits);
 /* Another program runs in the process. */
 void dt_jit_remove_process(struct dt_jit **jits, pid_t pid);
 void dt_jit_clear(struct dt_jit **jits);

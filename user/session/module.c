@@ -2,11 +2,9 @@
 #include "session/module.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -17,8 +15,6 @@ static void module_free(struct dt_module *module)
 	if (!module)
 		return;
 	dt_elf_close(module->elf);
-	if (module->fd >= 0)
-		close(module->fd);
 	free(module->plans);
 	free(module->path);
 	free(module);
@@ -152,13 +148,9 @@ static int open_vdso(pid_t pid, const struct dt_mapping *mapping)
 
 static int open_elf(struct dt_module *module, pid_t pid, const struct dt_mapping *mapping)
 {
-	int fd;
+	int fd = mapping->inode ? dt_mapping_open(pid, mapping) : open_vdso(pid, mapping);
 
-	module->fd = mapping->inode ? dt_mapping_open(pid, mapping) : open_vdso(pid, mapping);
-	if (module->fd < 0)
-		return module->fd;
-	fd = fcntl(module->fd, F_DUPFD_CLOEXEC, 0);
-	return fd < 0 ? -errno : dt_elf_open(fd, &module->elf);
+	return fd < 0 ? fd : dt_elf_open(fd, &module->elf);
 }
 
 /* Mapped, executable, not ELF (or damaged): code that has no names. */
@@ -175,7 +167,6 @@ static int module_new(struct dt_modules *modules, pid_t pid, const struct dt_map
 	if (!module)
 		return -ENOMEM;
 	fill_key(mapping, module);
-	module->fd = -1;
 	module->path = strdup(mapping->path ? mapping->path : "?");
 	error = module->path ? open_elf(module, pid, mapping) : -ENOMEM;
 	if (!error)
@@ -183,10 +174,6 @@ static int module_new(struct dt_modules *modules, pid_t pid, const struct dt_map
 	if (error && !is_no_elf(error)) {
 		module_free(module);
 		return error;
-	}
-	if (!module->elf && module->fd >= 0) {
-		close(module->fd);
-		module->fd = -1;
 	}
 	*ret_module = module;
 	return 0;

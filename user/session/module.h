@@ -22,7 +22,6 @@ struct dt_module {
 	uint32_t number;                /* 1, 2, 3 … */
 	char *path;                     /* as the first process that mapped it sees it */
 	struct dt_elf *elf;             /* NULL: not an ELF file, nothing below is filled in */
-	int fd;                         /* of the file, open as long as the module is there: for who names its addresses; −1: none */
 	struct dt_site_plan *plans;
 	size_t plan_count;
 	struct dt_python python;

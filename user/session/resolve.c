@@ -366,6 +366,7 @@ void dt_resolve_look_again(struct dt_resolve *resolve)
 {
 	size_t from = resolve->place_count;
 
+	dt_jit_look_again(resolve->jits);
 	for (size_t i = resolve->jit_from; i < resolve->place_count; i++) {
 		struct place *place = resolve->places[i];
 		struct dt_snapshot_frame frame;
@@ -397,7 +398,7 @@ static int open_in_helper(struct dt_resolve *resolve, struct file *file)
 		close(own_root);
 	}
 	dt_elf_trim(file->module->elf);
-	error = dt_namer_open(resolve->namer, file->number, file->module->fd, fds, count, file->no_lines);
+	error = dt_namer_open(resolve->namer, file->number, dt_elf_fd(file->module->elf), fds, count, file->no_lines);
 	for (size_t i = file->fetched_fd >= 0; i < count; i++)
 		close(fds[i]);
 	return error;

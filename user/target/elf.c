@@ -439,6 +439,11 @@ void dt_elf_close(struct dt_elf *elf)
 	free(elf);
 }
 
+int dt_elf_fd(const struct dt_elf *elf)
+{
+	return dt_image_fd(elf->image);
+}
+
 const char *dt_elf_build_id(const struct dt_elf *elf)
 {
 	return elf->build_id;

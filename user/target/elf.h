@@ -20,6 +20,8 @@ int dt_elf_open(int fd, struct dt_elf **ret_elf);
 /* The same from an image in memory (the vDSO of a process), which is copied. */
 int dt_elf_open_image(const void *image, size_t size, struct dt_elf **ret_elf);
 void dt_elf_close(struct dt_elf *elf);
+/* The descriptor, owned by the file, for others who read it; −1: it is an image in memory. */
+int dt_elf_fd(const struct dt_elf *elf);
 
 /* Lower-case hex, owned by the file; NULL: it has none. */
 const char *dt_elf_build_id(const struct dt_elf *elf);

@@ -69,6 +69,11 @@ int dt_image_copy(const void *bytes, size_t size, struct dt_image **ret_image)
 	return 0;
 }
 
+int dt_image_fd(const struct dt_image *image)
+{
+	return image->fd;
+}
+
 static void remove_pieces(struct dt_image *image, bool all)
 {
 	for (struct piece **link = &image->pieces; *link;) {

@@ -20,6 +20,8 @@ int dt_image_open(int fd, struct dt_image **ret_image);
 int dt_image_copy(const void *bytes, size_t size, struct dt_image **ret_image);
 void dt_image_close(struct dt_image *image);
 
+/* The descriptor, owned by the image; −1: it is a copy. */
+int dt_image_fd(const struct dt_image *image);
 /* As it was when it was opened. */
 uint64_t dt_image_size(const struct dt_image *image);
 /* Copies exactly so many bytes. -EBADMSG: they are not (any more) there; or as pread() says. */

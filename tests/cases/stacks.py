@@ -15,7 +15,7 @@ KEPT, FREED, INSIDE, MARKED = range(4)  # enum unwind_fact
 LIBRARIES = re.compile(r"^(ld-linux-x86-64\.so\.2|libc\.so\.6|libstdc\+\+\.so\.6.*|libgcc_s\.so\.1|libm\.so\.6)$")
 RETURN_FROM_SIGNAL = b"\x48\xc7\xc0\x0f\x00\x00\x00\x0f\x05"  # mov $15, %rax (__NR_rt_sigreturn); syscall
 
-WALKED_MAX = 2048  # DT_FRAMES_WALKED_MAX
+WALKED_MAX = 1 + 2048  # the caller, and DT_FRAMES_WALKED_MAX from there
 
 # A frame that is expected: `offset` in the file is where a call returns to or, for what a signal interrupted, the instruction.
 Place = collections.namedtuple("Place", "module offset interrupted")
@@ -322,7 +322,8 @@ def sums_text(row):
 
 
 def row_text(frames, traceback, trace):
-    return f"{frames_text(list(reversed(frames)))} ({traceback['total_frames']} frames, {traceback['truncated']}): {sums_text(trace)}"
+    shown = frames if len(frames) <= 24 else frames[:16]
+    return f"{frames_text(list(reversed(shown)))}{' …' if shown is not frames else ''} ({traceback['total_frames']} frames, {traceback['truncated']}): {sums_text(trace)}"
 
 
 class Comparison:
@@ -428,6 +429,6 @@ class Comparison:
                 self.wrong.append(self.explain(frames, traceback, trace))
         for (places, truncated), row in self.missing.items():
             self.wrong.append(f"missing: {' < '.join(map(place_text, places[:12]))} ({len(places)} frames, {truncated}, "
-                              f"{'/'.join(mark[0] for mark in row['record']['marks'])}): {sums_text(row)}")
+                              f"{'/'.join(mark[0] for mark in row['record']['marks'][:12])}): {sums_text(row)}")
         if self.wrong:
             raise Failure("\n".join(self.wrong[:20] + ([f"… and {len(self.wrong) - 20} more"] if len(self.wrong) > 20 else [])))

@@ -28,9 +28,28 @@ EXPORTED int PyTraceMalloc_Untrack(unsigned domain, uintptr_t address);
 EXPORTED void *_PyEval_EvalFrameDefault(size_t bytes, unsigned depth);
 
 extern const unsigned long Py_Version;
-extern uint8_t _PyRuntime[1024], PyCode_Type[408];
+/* PyTypeObject, as much as is looked at. */
+struct type {
+	uint8_t head[32];
+	uint64_t basic_size;
+	uint8_t middle[200];
+	const void *members;            /* tp_members: ends with a name that is 0 */
+};
+
+/* PyMemberDef */
+static struct member {
+	const char *name;
+	uint64_t type, offset, flags, text;
+} members[] = {
+	{ .name = "co_filename", .offset = 112 }, { .name = "co_firstlineno", .offset = 72 }, { .name = "co_name", .offset = 120 },
+	{ .name = "co_qualname", .offset = 128 }, { .name = "co_linetable", .offset = 136 }, { .name = NULL },
+};
+
+extern uint8_t _PyRuntime[1024];
+extern struct type PyCode_Type, PyUnicode_Type;
 const unsigned long Py_Version = 0x030b02f0;
-uint8_t _PyRuntime[1024], PyCode_Type[408] = { [32] = 184 };    /* tp_basicsize */
+uint8_t _PyRuntime[1024];
+struct type PyCode_Type = { .basic_size = 184, .members = members }, PyUnicode_Type = { .basic_size = 80 };
 
 #define PAGE 4096
 

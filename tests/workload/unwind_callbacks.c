@@ -101,6 +101,18 @@ FRAME static void streams(void)
 		unwind_keep(strdup(line));
 }
 
+#ifdef UNWIND_INDIRECT
+int unwind_indirect(int number);
+
+/* Its first call is bound by _dl_runtime_resolve, which asks for the function (libunwind_indirect.c). */
+FRAME static void binding(void)
+{
+	MARK();
+	if (unwind_indirect(1) != 2)
+		abort();
+}
+#endif
+
 FRAME void callbacks_run(void)
 {
 	static pthread_once_t control = PTHREAD_ONCE_INIT;
@@ -112,4 +124,7 @@ FRAME void callbacks_run(void)
 	pthread_once(&control, once);
 	dl_iterate_phdr(each_object, &count);
 	streams();
+#ifdef UNWIND_INDIRECT
+	binding();
+#endif
 }

@@ -4,6 +4,7 @@
  * linkage table, wherever a signal may arrive. The processor's trap flag makes the signals.
  */
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <ucontext.h>
@@ -17,6 +18,7 @@
 extern const char __executable_start, etext;
 
 static volatile bool stepping;
+static volatile bool everywhere;        /* … and told wherever it is */
 
 FRAME static void on_step(int signal, siginfo_t *info, void *context)
 {
@@ -28,7 +30,7 @@ FRAME static void on_step(int signal, siginfo_t *info, void *context)
 	MARK();
 	if (!stepping)
 		registers[REG_EFL] &= ~(greg_t)TRAP_FLAG;
-	else if (at >= (uintptr_t)&__executable_start && at < (uintptr_t)&etext)
+	else if (everywhere || (at >= (uintptr_t)&__executable_start && at < (uintptr_t)&etext))
 		unwind_keep(malloc(800));
 }
 
@@ -104,13 +106,32 @@ FRAME static unsigned step_all(void)
 	       step_large(3) + step_tail(4) + step_linked(16);
 }
 
+#ifdef UNWIND_STEP_LIBRARY
+FRAME static int step_compare(const void *left, const void *right)
+{
+	return *(const char *)left - *(const char *)right;
+}
+
+/* Code of the C library's, written in C and in assembly. */
+FRAME static unsigned step_library(void)
+{
+	char text[40], other[40];
+	int length = snprintf(text, sizeof(text), "%d %s", 42, "text");
+
+	memcpy(other, text, sizeof(other));
+	qsort(other, 4, 1, step_compare);
+	return (unsigned)(length + (int)strlen(other) + (int)strtol(text, NULL, 10) + (getenv("NOBODY") != NULL));
+}
+
+#endif
+
 /* The flag is set by an instruction; the first trap comes behind the one that follows it. */
-FRAME static void step(void)
+FRAME static void step(unsigned (*function)(void))
 {
 	MARK();
 	stepping = true;
 	__asm__ volatile("sub $128, %%rsp; pushfq; orl $0x100, (%%rsp); popfq; add $128, %%rsp" : : : "cc", "memory");
-	unwind_keep((void *)(uintptr_t)step_all());
+	unwind_keep((void *)(uintptr_t)function());
 	stepping = false;
 }
 
@@ -121,5 +142,11 @@ FRAME void steps_run(void)
 	MARK();
 	if (sigaction(SIGTRAP, &action, NULL))
 		truth_stop("unwind: no signal handler\n");
-	step();
+	step(step_all);
+#ifdef UNWIND_STEP_LIBRARY
+	step_library();                 /* bound, and initialized */
+	everywhere = true;
+	step(step_library);
+	everywhere = false;
+#endif
 }

@@ -109,7 +109,7 @@ static __always_inline bool python_window_holds(const struct python_window *wind
 }
 
 /*
- * Since 3.11 frames lie on a stack of their own, callers at lower addresses: one read of a KiB, which costs little more than
+ * Since 3.11 frames lie on a stack of their own, callers at lower addresses: one read of two KiB, which costs little more than
  * one of a frame, serves several. It does not reach below the page where the frame begins: that one is mapped. Frames of
  * generators and those that mark a call of the eval loop are elsewhere, and leave the window alone.
  */

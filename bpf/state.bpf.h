@@ -48,7 +48,7 @@ struct native_known_rule {
 #define STACK_WINDOW_WORDS 256          /* a power of two, so that a mask bounds an index */
 
 /* Two windows of the target's memory, in which frames of CPython are looked for. */
-#define PYTHON_WINDOW_WORDS 128         /* a power of two, so that a mask bounds an index */
+#define PYTHON_WINDOW_WORDS 256         /* a power of two, so that a mask bounds an index */
 
 struct python_window {
 	__u64 start, bytes;

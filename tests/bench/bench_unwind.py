@@ -107,41 +107,6 @@ def tables(bench, python, tracer):
     }
 
 
-def ready_ms(bench, pids):
-    """From the start of domtrace to its being ready for some processes."""
-    errors = os.path.join(bench.directory, "setup.stderr")
-    begin = time.monotonic()
-    child = Child([bench.domtrace, "-o", os.path.join(bench.directory, "setup"), "-p", ",".join(map(str, pids))], errors)
-    try:
-        while READY not in child.stderr():
-            if child.process.poll() is not None or time.monotonic() - begin > WAIT:
-                raise Broken(f"domtrace did not become ready: {child.stderr()}")
-            time.sleep(0.001)
-        return (time.monotonic() - begin) * 1e3
-    finally:
-        if child.process.poll() is None:
-            child.process.send_signal(signal.SIGINT)
-        child.process.communicate()
-
-
-def setup(bench, count):
-    """Of a small C program; of a python3 + numpy process; of a second one of the same files in the same session."""
-    place = bench.place()
-    small = bench.start(place, [bench.program("bench_unwind")]).pid
-    first, second = (bench.start(place, [PYTHON, *script(bench)]).pid for _ in range(2))
-    taken = rounds(count, {
-        "small": lambda: ready_ms(bench, [small]),
-        "small and python": lambda: ready_ms(bench, [small, first]),
-        "small and two pythons": lambda: ready_ms(bench, [small, first, second]),
-    })
-    small, one, two = taken.values()
-    return {
-        "small_process_ms": spread(small),
-        "python_ms": spread([b - a for a, b in zip(small, one)]),
-        "second_python_ms": spread([b - a for a, b in zip(one, two)]),
-    }
-
-
 def cpu_ms(pid):
     """Processor time of a process and of the one that looks names up for it, each of one thread (/proc/PID/schedstat)."""
     with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
@@ -151,6 +116,44 @@ def cpu_ms(pid):
         with open(f"/proc/{one}/schedstat", encoding="ascii") as file:
             total += int(file.read().split()[0])
     return total / 1e6
+
+
+def ready(bench, pids):
+    """From the start of domtrace to its being ready for some processes: {"wall_ms", "cpu_ms"}."""
+    errors = os.path.join(bench.directory, "setup.stderr")
+    begin = time.monotonic()
+    child = Child([bench.domtrace, "-o", os.path.join(bench.directory, "setup"), "-p", ",".join(map(str, pids))], errors)
+    try:
+        while READY not in child.stderr():
+            if child.process.poll() is not None or time.monotonic() - begin > WAIT:
+                raise Broken(f"domtrace did not become ready: {child.stderr()}")
+            time.sleep(0.001)
+        return {"wall_ms": (time.monotonic() - begin) * 1e3, "cpu_ms": cpu_ms(child.pid)}
+    finally:
+        if child.process.poll() is None:
+            child.process.send_signal(signal.SIGINT)
+        child.process.communicate()
+
+
+def more(taken, to, of, clock):
+    return spread([b[clock] - a[clock] for a, b in zip(taken[to], taken[of])])
+
+
+def setup(bench, count):
+    """Of a small C program; how much more with a python3 + numpy process; and with a second one of the same files."""
+    place = bench.place()
+    small = bench.start(place, [bench.program("bench_unwind")]).pid
+    first, second = (bench.start(place, [PYTHON, *script(bench)]).pid for _ in range(2))
+    taken = rounds(count, {
+        "small": lambda: ready(bench, [small]),
+        "one": lambda: ready(bench, [small, first]),
+        "two": lambda: ready(bench, [small, first, second]),
+    })
+    return {clock: {
+        "small_process": spread([value[clock] for value in taken["small"]]),
+        "python": more(taken, "small", "one", clock),
+        "second_python": more(taken, "one", "two", clock),
+    } for clock in ("wall_ms", "cpu_ms")}
 
 
 def naming(bench, seconds):

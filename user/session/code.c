@@ -29,7 +29,9 @@ static ucs4_t character_at(const uint8_t *data, uint32_t kind, size_t index)
 	return character > 0x10ffff || (character >= 0xd800 && character < 0xe000) ? 0xfffd : character;
 }
 
-#define PART_BYTES_MAX (16u << 20)      /* longer parts than any code object has; forged ones are not read */
+/* Longer parts than any code object has: forged ones are cut off, since each of many code objects could have them. */
+#define LINES_BYTES_MAX (4u << 20)
+#define STRING_BYTES_MAX (64u << 10)
 
 /*
  * A part of a code object that is longer than its field in the record. It belongs to a function that is running, so mostly it is
@@ -37,7 +39,7 @@ static ucs4_t character_at(const uint8_t *data, uint32_t kind, size_t index)
  */
 static uint8_t *read_part(pid_t pid, uint64_t address, size_t size, const uint8_t *sent, size_t sent_size)
 {
-	DT_FREE uint8_t *bytes = size <= PART_BYTES_MAX ? malloc(size) : NULL;
+	DT_FREE uint8_t *bytes = malloc(size);
 
 	if (!bytes || dt_process_read_memory(pid, address, bytes, size) || memcmp(bytes, sent, sent_size))
 		return NULL;
@@ -73,7 +75,8 @@ static char *copy_string(pid_t pid, const struct dt_code_string *string, uint64_
 	fits = room / string->kind;
 	if (string->length <= fits)
 		return decode(data, string->kind, string->length, false);
-	whole = read_part(pid, address, (size_t)string->length * string->kind, data, fits * string->kind);
+	if ((size_t)string->length * string->kind <= STRING_BYTES_MAX)
+		whole = read_part(pid, address, (size_t)string->length * string->kind, data, fits * string->kind);
 	return whole ? decode(whole, string->kind, string->length, false) : decode(data, string->kind, fits, true);
 }
 
@@ -83,6 +86,8 @@ static int copy_lines(struct dt_code *code, const struct dt_code_event *event)
 	size_t size = event->lines_size;
 
 	if (size > DT_CODE_LINES_BYTES) {
+		if (size > LINES_BYTES_MAX)
+			return 0;
 		code->bytes = read_part((pid_t)event->event.tgid, event->lines_address, size, event->lines, DT_CODE_LINES_BYTES);
 		if (!code->bytes)
 			return 0;

@@ -251,7 +251,7 @@ static __always_inline enum dt_truncation native_follow_rule(struct dt_scratch *
 	struct native_state *native = &scratch->native;
 	__u64 cfa = native->stack, slot, low, high, words[2];
 	__s64 offset = rule->cfa_offset;
-	__u8 kind = rule->cfa, saved = rule->frame_pointer;
+	__u8 kind = rule->cfa, saved = rule->frame_pointer & ~DT_SAVED_DERIVED;
 
 	if (kind >= DT_CFA_FRAME && kind <= DT_CFA_FRAME_INDIRECT) {
 		if (native->frame_pointer_unknown)
@@ -290,7 +290,8 @@ static __always_inline enum dt_truncation native_follow_rule(struct dt_scratch *
 		return DT_TRUNCATION_unsupported_rule;
 	else if (saved != DT_SAVED_NOT)
 		native->frame_pointer_unknown = 0;
-	return native_return(scratch, cfa, slot == low && low != high ? words[1] : words[0], 0);
+	return native_return(scratch, cfa, slot == low && low != high ? words[1] : words[0],
+			     rule->frame_pointer & DT_SAVED_DERIVED ? DT_FRAME_CHAINED : 0);
 }
 
 /* An address in the code that the frame is in: a return address may lie behind its function's end, the call does not. */

@@ -299,6 +299,12 @@ enum dt_saved {
 	DT_SAVED_UNKNOWN,               /* lost, or kept in a way that is not supported */
 };
 
+/*
+ * Set beside an enum dt_saved: the rule is not the compiler's word but was derived from the code. A frame that is found by it is
+ * checked, as those found along frame pointers are.
+ */
+#define DT_SAVED_DERIVED 0x80
+
 /* map `unwind_rules`: array. Equal rules stand there once, for all files; two have numbers of their own. */
 #define DT_UNWIND_RULES_MAX 65536
 #define DT_UNWIND_RULE_NONE 0           /* DT_CFA_NONE */
@@ -308,7 +314,7 @@ struct dt_unwind_rule {
 	__s32 cfa_offset;
 	__s16 frame_pointer_words;
 	__u8 cfa;                       /* enum dt_cfa */
-	__u8 frame_pointer;             /* enum dt_saved */
+	__u8 frame_pointer;             /* enum dt_saved, perhaps DT_SAVED_DERIVED */
 };
 
 /* Constants of the programs (read-only data of the object, set before load) */
@@ -349,7 +355,7 @@ enum dt_frame_kind {
  * the instruction in its bytecode (~0: the frame has executed none yet).
  */
 #define DT_FRAME_INTERRUPTED 1          /* not a return address: a signal came there, or its handler returns to there */
-#define DT_FRAME_CHAINED 2              /* found along frame pointers, which are a guess: if no call stands before it, it is none */
+#define DT_FRAME_CHAINED 2              /* found along frame pointers, or by a derived rule: if no call stands before it, it is none */
 
 struct dt_frame {
 	__u64 where;

@@ -233,6 +233,31 @@ static void test_frame_pointers_where_no_table_is(void **state)
 	expect_walk(no_rule);
 }
 
+/* What is found by a rule that was derived from code says so. */
+static void test_derived_rules(void **state)
+{
+	const struct dt_unwind_rule rules[] = {
+		{ .cfa = DT_CFA_STACK, .cfa_offset = 8, .frame_pointer = DT_SAVED_DERIVED },
+		{ .cfa = DT_CFA_STACK, .cfa_offset = 16, .frame_pointer = DT_SAVED_AT_CFA | DT_SAVED_DERIVED, .frame_pointer_words = -2 },
+		{ .cfa = DT_CFA_FRAME, .cfa_offset = 16 },
+		outermost,
+	};
+	const struct dt_traceback_event *event;
+
+	(void)state;
+	put_file(rules, 4);
+	*host_slot(STACK) = CALL(1);
+	*host_slot(STACK + 8) = STACK + 64;
+	*host_slot(STACK + 16) = CALL(2);
+	*host_slot(STACK + 72) = CALL(3);
+	expect_walk(none, CALL(1), CALL(2), CALL(3));
+	event = host_event(DT_EVENT_TRACEBACK, 0);
+	assert_int_equal(event->frames[0].instruction, 0);
+	assert_int_equal(event->frames[1].instruction, DT_FRAME_CHAINED);
+	assert_int_equal(event->frames[2].instruction, DT_FRAME_CHAINED);
+	assert_int_equal(event->frames[3].instruction, 0);
+}
+
 static void test_signal(void **state)
 {
 	const struct dt_unwind_rule rules[] = {
@@ -471,6 +496,7 @@ int main(void)
 		case_of(test_a_frame_pointer_that_is_gone),
 		case_of(test_plt),
 		case_of(test_frame_pointers_where_no_table_is),
+		case_of(test_derived_rules),
 		case_of(test_signal),
 		case_of(test_a_loop_of_signal_frames),
 		case_of(test_what_is_not_supported),

@@ -151,6 +151,14 @@ static int add_start(void *context, uint64_t target)
 	return 0;
 }
 
+static int add_derived(void *context, uint64_t start, uint64_t end, const struct dt_unwind_rule *rule)
+{
+	struct dt_unwind_rule derived = *rule;
+
+	derived.frame_pointer |= DT_SAVED_DERIVED;
+	return dt_rule_ranges_add(context, start, end, &derived);
+}
+
 static int add_code(struct dt_elf *elf, const struct dt_rule_ranges *text, struct dt_rule_ranges *known)
 {
 	DT_CLEANUP(free_parts) struct parts parts = { 0 };
@@ -164,7 +172,7 @@ static int add_code(struct dt_elf *elf, const struct dt_rule_ranges *text, struc
 	if (!error && parts.count)
 		error = dt_code_call_each(elf, text, known, &gaps, add_start, &starts);
 	if (!error && parts.count)
-		error = dt_code_frame_each(elf, parts.items, parts.count, &starts, add_range, &ranges);
+		error = dt_code_frame_each(elf, parts.items, parts.count, &starts, add_derived, &ranges);
 	if (!error)
 		error = dt_rule_ranges_sort(&ranges);
 	return error ? error : dt_rule_ranges_cover(known, &ranges);

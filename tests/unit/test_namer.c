@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The helper process: its answers are those of the same code here, it has no power, and it may die at any moment. */
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -9,6 +10,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -192,6 +194,67 @@ static void test_hangs(void **state)
 	assert_int_equal(dt_namer_start(namer), 2);
 }
 
+/* Where the debug information of a file lies: sections named .debug_*, side by side. */
+static void find_debug_bytes(const char *file, size_t *ret_start, size_t *ret_end)
+{
+	const Elf64_Ehdr *header = (const void *)file;
+	const Elf64_Shdr *sections = (const void *)(file + header->e_shoff);
+	const char *names = file + sections[header->e_shstrndx].sh_offset;
+
+	*ret_start = SIZE_MAX;
+	*ret_end = 0;
+	for (size_t i = 1; i < header->e_shnum; i++) {
+		if (strncmp(names + sections[i].sh_name, ".debug_", strlen(".debug_")))
+			continue;
+		if (sections[i].sh_offset < *ret_start)
+			*ret_start = sections[i].sh_offset;
+		if (sections[i].sh_offset + sections[i].sh_size > *ret_end)
+			*ret_end = sections[i].sh_offset + sections[i].sh_size;
+	}
+	assert_true(*ret_start < *ret_end);
+}
+
+/* Debug information with random damage: whatever becomes of the helper, this process goes on and every answer is well-formed. */
+static void test_forged_debug_information(void **state)
+{
+	DT_CLEANUP(free_namer) struct dt_namer *namer = start(2 * SECOND);
+	DT_FREE char *file = NULL, *damaged = NULL;
+	size_t size, begin, end, frames = 0, refused = 0, died = 0, late = 0;
+
+	(void)state;
+	shell_write("program.c", program_c);
+	shell("gcc -O2 -g -o program program.c");
+	assert_int_equal(dt_file_read("program", &file, &size), 0);
+	find_debug_bytes(file, &begin, &end);
+	damaged = malloc(size);
+	assert_non_null(damaged);
+	srand(1);
+	for (int round = 0; round < 400; round++) {
+		DT_FD int fd = memfd_create("damaged", MFD_CLOEXEC);
+		struct dt_namer_answer answer;
+		int error;
+
+		memcpy(damaged, file, size);
+		for (int i = 0; i < 1 + round % 40; i++)
+			damaged[begin + (size_t)rand() % (end - begin)] = (char)(rand() % 3 ? rand() : rand() % 2 - 1);
+		assert_int_equal(dt_file_write_all(fd, damaged, size), 0);
+		assert_true(dt_namer_start(namer) > 0);
+		assert_int_equal(dt_namer_open(namer, 0, fd, NULL, 0, false), 0);
+		error = dt_namer_wait(namer, 10 * SECOND, &answer);
+		for (uint64_t vaddr = 0x1040; vaddr < 0x1300 && !error; vaddr += 7) {
+			assert_int_equal(dt_namer_ask(namer, 0, vaddr), 0);
+			error = dt_namer_wait(namer, 10 * SECOND, &answer);
+			for (size_t i = 0; i < answer.count && !error; i++)
+				frames += 1 + (answer.names[i].function ? strlen(answer.names[i].function) == SIZE_MAX : 0) +
+					  (answer.names[i].file ? strlen(answer.names[i].file) == SIZE_MAX : 0);
+		}
+		died += error == -EPIPE;
+		late += error == -ETIMEDOUT;
+		refused += error && error != -EPIPE && error != -ETIMEDOUT;
+	}
+	print_message("400 damaged files: %zu frames, %zu refused, the helper died %zu times and was late %zu times\n", frames, refused, died, late);
+}
+
 /* It does not outlive the one that it works for. */
 static void test_ends_with_its_owner(void **state)
 {
@@ -213,6 +276,7 @@ int main(void)
 		cmocka_unit_test(test_has_no_power),
 		cmocka_unit_test(test_dies),
 		cmocka_unit_test(test_hangs),
+		cmocka_unit_test(test_forged_debug_information),
 		cmocka_unit_test(test_ends_with_its_owner),
 	};
 

@@ -14,6 +14,15 @@ DEEP = 1000
 TOO_DEEP = 3000
 # What the code of functions without a description gives away, and what it does not.
 ENDS = {"assembly_unknowable": "no_rule"}
+# Each site asks for bytes of its own, and all of them are reached. Not every clock is read in the vDSO, and only two builds begin
+# with a constructor, or bind a call late.
+SHAPES = {100, 101, 200, 201, 256, 512, 300, 301, *range(310, 315), *range(319, 326), 330, 331, 332, 341, 343, 351, 352, 360, 361,
+          *range(400, 404), 501, 600}
+SITES = SHAPES | {8, 24, 120, 280, 4000, 8192, *range(601, 605), 700, 710, 732, 751, 760, 800, 900, 901, 910, 911, 912, 914, 915, 916,
+                  918, 920, 921}
+SOMETIMES = {780, 500, 1700}
+CXX_SITES = {1000, 1001, 1010, 1011, 1020, 1021, 1030, 1031, 1100, 1102, 1110, 1120, 1121, 1122, 1200, 1206, 1300, 1311, 1324, 1334,
+             1340, 1400, 1410, 1411, 1420, 1430}
 TURNS = str(scaled(300, 40))
 
 
@@ -25,6 +34,12 @@ def program(place, name):
         if part in name and not shutil.which(compiler):
             raise Skip(f"{compiler} is not installed (package {package})")
     return place.workload(name)
+
+
+def expect_sites(told, expected):
+    """Of sites of C++ those that the library does not choose the sizes of."""
+    found = {record["bytes"] for record in told["records"] if record["bytes"] and (expected != CXX_SITES or record["bytes"] >= 1000)}
+    expect(found - SOMETIMES == expected, f"sites that were not reached: {expected - found}, unknown ones: {found - expected - SOMETIMES}")
 
 
 def begin(place, commands, options=()):
@@ -49,7 +64,7 @@ def compare(snapshot, target, pid, told, limit, **options):
         raise Failure(f"{target}: {failure}") from failure
 
 
-def run(place, programs, limit=256, alone=False, deep=DEEP):
+def run(place, programs, limit=256, alone=False, deep=DEEP, sites=SITES):
     commands = [[program(place, name), "--deep", str(deep)] for name in programs]
     targets, pids, tracer = begin(place, commands, ("--limit", str(limit)))
     tolds = []
@@ -58,6 +73,7 @@ def run(place, programs, limit=256, alone=False, deep=DEEP):
         tolds.append(target.told())
     snapshot = tracer.snapshot()
     for target, pid, told in zip(targets, pids, tolds):
+        expect_sites(told, sites)
         compare(snapshot, target, pid, told, limit, alone=alone)
     end(targets, tracer)
 
@@ -70,11 +86,12 @@ def before_main(frames):
     return all(not os.path.basename(frame["module"] or "unwind_").startswith("unwind_") for frame in frames)
 
 
-def from_start(place, name):
+def from_start(place, name, sites=SITES):
     tracer = place.trace("--stack", "native", "--limit", "256", "--", program(place, name), "--from-start")
     pid = tracer.told()["pid"]
     tracer.go()
     told = tracer.told()
+    expect_sites(told, sites)
     snapshot = tracer.snapshot()
     Comparison(snapshot, pid, Truth(told, Space(pid), 256, ends=ENDS)).finish(before_main)
     tracer.go()
@@ -284,12 +301,12 @@ def cases():
             ("with and without frame pointers", ("unwind_pointers", "unwind_plain", "unwind_fixed"), {}),
             ("without a linkage table, and protected", ("unwind_no_plt", "unwind_protected"), {}),
             ("static", ("unwind_static", "unwind_static_pie"), {}),
-            ("musl", ("unwind_musl_dynamic", "unwind_musl_static"), {"alone": True}),
-            (".debug_frame alone", ("unwind_debug_frame",), {"alone": True, "limit": 64, "deep": TOO_DEEP}),
-            ("C++", ("unwind_cxx", "unwind_cxx_static"), {})):
+            ("musl", ("unwind_musl_dynamic", "unwind_musl_static"), {"alone": True, "sites": SHAPES}),
+            (".debug_frame alone", ("unwind_debug_frame",), {"alone": True, "limit": 64, "deep": TOO_DEEP, "sites": SHAPES}),
+            ("C++", ("unwind_cxx", "unwind_cxx_static"), {"sites": CXX_SITES})):
         yield f"unwind/{title}", lambda place, programs=programs, options=options: run(place, programs, **options)
     yield "unwind/from the first constructor to the last handler", lambda place: from_start(place, "unwind_fixed")
-    yield "unwind/C++ from its start", lambda place: from_start(place, "unwind_cxx")
+    yield "unwind/C++ from its start", lambda place: from_start(place, "unwind_cxx", CXX_SITES)
     yield "unwind/libraries that take turns", turns
     yield "unwind/files that are replaced or hidden", replaced
     yield "unwind/what debuggers see", lambda place: debuggers(place, debugger_commands(place))

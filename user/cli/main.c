@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
+#include <malloc.h>
 #include <stdio.h>
 
 #include "base/cleanup.h"
@@ -13,13 +14,18 @@ static int (*const commands[DT_COMMAND_COUNT_])(const struct dt_options *options
 	[DT_COMMAND_DOCTOR] = dt_cmd_doctor_run,
 };
 
+#define LARGE_BYTES 131072              /* glibc's own threshold at the start (mallopt(3)) */
+
 int main(int argc, char **argv)
 {
 	enum dt_log_level verbosity = DT_LOG_ERROR;
 	struct dt_log log = dt_terminal_log(&verbosity);
 	DT_CLEANUP(dt_options_clear) struct dt_options options = { 0 };
-	int error = dt_options_parse(argc, argv, &log, &options);
+	int error;
 
+	/* The code and tables of a file are large and soon let go of; glibc would move the threshold and keep them for itself. */
+	mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
+	error = dt_options_parse(argc, argv, &log, &options);
 	if (error == -EINVAL)
 		return dt_command_refuse_usage();
 	if (error)

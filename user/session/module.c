@@ -111,6 +111,7 @@ static int read_elf(struct dt_modules *modules, struct dt_module *module)
 
 	if (!error)
 		error = store_unwind_table(modules, module);
+	dt_elf_trim(module->elf);       /* code and tables are large, and few of them are looked at again */
 	return error;
 }
 

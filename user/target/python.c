@@ -93,6 +93,8 @@ static bool read_version_at(const struct dt_elf *elf, uint64_t vaddr, uint32_t *
 	return parse_version(text, ret_hex);
 }
 
+#define GET_VERSION_BYTES_MAX 256       /* the function is much shorter */
+
 /*
  * Before 3.11 the version is no symbol. But Py_GetVersion formats it ("%.80s (%.80s) %.80s", PY_VERSION, …:
  * Python/getversion.c), so its code holds the address of a string that is PY_VERSION and nothing else: relative to the
@@ -103,7 +105,8 @@ static bool find_version_in_code(const struct dt_elf *elf, const struct dt_elf_s
 	const uint8_t *bytes;
 	size_t size;
 
-	if (dt_elf_bytes(elf, function->vaddr, function->size ? function->size : 256, &bytes, &size))
+	size = function->size && function->size < GET_VERSION_BYTES_MAX ? function->size : GET_VERSION_BYTES_MAX;
+	if (dt_elf_bytes(elf, function->vaddr, size, &bytes, &size))
 		return false;
 	for (size_t at = 0; at + sizeof(int32_t) <= size; at++) {
 		uint64_t next = function->vaddr + at + sizeof(int32_t);

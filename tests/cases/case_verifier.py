@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What the kernel's verifier has to look at in each program stays within its budget, kernel by kernel.
 
-The record says what was measured when it was written; the budget is half as much again, and never more than half of what
+The record says what was measured when it was written; the budget is twice as much, and never more than half of what
 the kernel allows. A program that outgrows it gets its loops looked at, or a new record: this case prints the numbers.
 """
 import json

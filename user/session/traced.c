@@ -225,6 +225,9 @@ static void note_python(struct dt_traced *traced, const struct dt_module *module
 	if (module->python.unsupported)
 		dt_log_warning(log, "process %d runs CPython %s, %s: its tracebacks are native",
 			       (int)traced->pid, module->python.version, module->python.unsupported);
+	else if (!module->python.code_free_vaddr)
+		dt_log_debug(log, "process %d runs CPython %s, built so that the end of a code object cannot be seen: "
+			     "each is read again for each event", (int)traced->pid, module->python.version);
 }
 
 static int attach_module(struct dt_traced *traced, const struct dt_mapping *mapping, const struct dt_module *module,

@@ -93,6 +93,28 @@ static void test_what_is_kept_stays(void **state)
 	close(fd);
 }
 
+static void test_copies(void **state)
+{
+	struct dt_image *image, *copy, *other;
+	int fd;
+
+	(void)state;
+	image = open_text(&fd);
+	assert_int_equal(dt_image_copy(text, 10, &copy), 0);
+	assert_int_equal(dt_image_copy("012345678X", 10, &other), 0);
+	assert_true(dt_image_is_same(image, image) && dt_image_is_same(image, copy) && dt_image_is_same(copy, image));
+	assert_false(dt_image_is_same(image, other) || dt_image_is_same(other, copy));
+	dt_image_close(other);
+	assert_int_equal(dt_image_copy(text, 9, &other), 0);
+	assert_false(dt_image_is_same(image, other));
+	assert_int_equal(ftruncate(fd, 9), 0);
+	assert_false(dt_image_is_same(image, copy) || dt_image_is_same(image, other));
+	dt_image_close(other);
+	dt_image_close(copy);
+	dt_image_close(image);
+	close(fd);
+}
+
 static void test_what_is_no_image(void **state)
 {
 	struct dt_image *image = NULL;
@@ -119,6 +141,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_reads),
 		cmocka_unit_test(test_what_is_kept_stays),
+		cmocka_unit_test(test_copies),
 		cmocka_unit_test(test_what_is_no_image),
 	};
 

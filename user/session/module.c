@@ -53,25 +53,27 @@ static uint64_t find_loader_state(const struct dt_elf *elf)
 	return dt_elf_find_symbol(elf, "_r_debug", &symbol) || !symbol.object ? 0 : symbol.vaddr + R_STATE_OFFSET;
 }
 
-/* The same table for files of one build id: copies of a library in containers. */
-static const struct dt_module *find_same_build(const struct dt_modules *modules, const char *build_id)
+/* Of copies of a library in containers one is enough. A forged one with another's build id is none of them. */
+static const struct dt_module *find_original(const struct dt_modules *modules, const struct dt_elf *elf)
 {
+	const char *build_id = dt_elf_build_id(elf);
+
 	for (const struct dt_module *module = modules->table; module && build_id; module = module->hh.next)
-		if (module->elf && dt_elf_build_id(module->elf) && !strcmp(dt_elf_build_id(module->elf), build_id))
+		if (module->elf && !module->original && dt_elf_build_id(module->elf) &&
+		    !strcmp(dt_elf_build_id(module->elf), build_id) && dt_elf_is_same(module->elf, elf))
 			return module;
 	return NULL;
 }
 
 static int store_unwind_table(struct dt_modules *modules, struct dt_module *module)
 {
-	const struct dt_module *same = find_same_build(modules, dt_elf_build_id(module->elf));
 	struct dt_unwind_table table;
 	int error;
 
 	if (!modules->unwind)           /* nobody walks: only its sites are asked for */
 		return 0;
-	if (same) {
-		module->unwind = same->unwind;
+	if (module->original) {
+		module->unwind = module->original->unwind;
 		return 0;
 	}
 	error = dt_unwind_table_read(module->elf, &table);
@@ -109,6 +111,7 @@ static int read_elf(struct dt_modules *modules, struct dt_module *module)
 {
 	int error = module->key.device != DT_MODULE_VDSO_DEVICE ? read_sites(modules, module) : 0;
 
+	module->original = find_original(modules, module->elf);
 	if (!error)
 		error = store_unwind_table(modules, module);
 	dt_elf_trim(module->elf);       /* code and tables are large, and few of them are looked at again */

@@ -32,6 +32,7 @@ struct dt_module {
 	size_t allocator_call_count;
 	uint64_t debug_state_vaddr;     /* in _dl_debug_state of a dynamic loader, where it is probed; 0: none */
 	uint64_t loader_state_vaddr;    /* of _r_debug.r_state; 0: it is no loader */
+	const struct dt_module *original; /* a file with the same bytes that was read before (copies in containers); NULL: none */
 	struct dt_unwind_place unwind;  /* its unwind table in the kernel */
 	UT_hash_handle hh;
 };

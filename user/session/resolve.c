@@ -161,15 +161,13 @@ static const struct root *find_root(struct dt_resolve *resolve, pid_t pid)
 	return root;
 }
 
-/* A file without a build id is alone with its own names. */
+/* Copies of a file have the same names. */
 static char *make_id(const struct dt_module *module)
 {
-	const char *build_id = dt_elf_build_id(module->elf);
+	const struct dt_module *original = module->original ? module->original : module;
 	char *id = NULL;
 
-	if (build_id)
-		return strdup(build_id);
-	return asprintf(&id, "%llx:%llx", (unsigned long long)module->key.device, (unsigned long long)module->key.inode) < 0 ? NULL : id;
+	return asprintf(&id, "%llx:%llx", (unsigned long long)original->key.device, (unsigned long long)original->key.inode) < 0 ? NULL : id;
 }
 
 static struct file *find_file(struct dt_resolve *resolve, pid_t pid, struct dt_module *module)
@@ -418,7 +416,7 @@ static int ask_for_file(struct dt_resolve *resolve, struct file *file, enum ques
 		return 0;
 	file->asked_server = true;
 	*ret_question = FETCH;
-	return dt_fetch_start(&resolve->fetch, file->id, FETCH_NS);
+	return dt_fetch_start(&resolve->fetch, dt_elf_build_id(file->module->elf), FETCH_NS);
 }
 
 /* Asks the next question. -ENODATA: there is none. */

@@ -449,6 +449,11 @@ const char *dt_elf_build_id(const struct dt_elf *elf)
 	return elf->build_id;
 }
 
+bool dt_elf_is_same(const struct dt_elf *elf, const struct dt_elf *other)
+{
+	return dt_image_is_same(elf->image, other->image);
+}
+
 const char *dt_elf_interpreter(const struct dt_elf *elf)
 {
 	return elf->interpreter;

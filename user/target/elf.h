@@ -25,6 +25,8 @@ int dt_elf_fd(const struct dt_elf *elf);
 
 /* Lower-case hex, owned by the file; NULL: it has none. */
 const char *dt_elf_build_id(const struct dt_elf *elf);
+/* Is it a copy, to the last byte? A build id alone is only what a file says of itself. */
+bool dt_elf_is_same(const struct dt_elf *elf, const struct dt_elf *other);
 /* Through PT_LOAD. -ENXIO: in no segment of the file. */
 int dt_elf_vaddr_to_offset(const struct dt_elf *elf, uint64_t vaddr, uint64_t *ret_offset);
 int dt_elf_offset_to_vaddr(const struct dt_elf *elf, uint64_t offset, uint64_t *ret_vaddr);

@@ -124,6 +124,24 @@ int dt_image_read(const struct dt_image *image, uint64_t offset, void *to, size_
 	return error == -ENODATA ? -EBADMSG : error;
 }
 
+#define COMPARED_BYTES 65536            /* at a time */
+
+bool dt_image_is_same(const struct dt_image *image, const struct dt_image *other)
+{
+	DT_FREE uint8_t *bytes = malloc(2 * COMPARED_BYTES);
+
+	if (!bytes || image->size != other->size || image->size > DT_IMAGE_BYTES_MAX)
+		return false;
+	for (uint64_t at = 0; at < image->size; at += COMPARED_BYTES) {
+		size_t size = image->size - at < COMPARED_BYTES ? image->size - at : COMPARED_BYTES;
+
+		if (dt_image_read(image, at, bytes, size) || dt_image_read(other, at, bytes + COMPARED_BYTES, size) ||
+		    memcmp(bytes, bytes + COMPARED_BYTES, size))
+			return false;
+	}
+	return true;
+}
+
 static struct piece *find_piece(const struct dt_image *image, uint64_t offset, size_t size, bool kept)
 {
 	struct piece *piece = image->pieces;

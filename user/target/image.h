@@ -8,6 +8,7 @@
 #ifndef DT_TARGET_IMAGE_H
 #define DT_TARGET_IMAGE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,7 +27,9 @@ int dt_image_fd(const struct dt_image *image);
 uint64_t dt_image_size(const struct dt_image *image);
 /* Copies exactly so many bytes. -EBADMSG: they are not (any more) there; or as pread() says. */
 int dt_image_read(const struct dt_image *image, uint64_t offset, void *to, size_t size);
-/* The same bytes owned by the image, until dt_image_trim(). Also -ENOMEM; -EFBIG: more than DT_IMAGE_BYTES_MAX with what it holds. */
+/* Have both the same bytes, all of them? Where that cannot be told, they have not. */
+bool dt_image_is_same(const struct dt_image *image, const struct dt_image *other);
+/* Bytes owned by the image, until dt_image_trim(). Also -ENOMEM; -EFBIG: more than DT_IMAGE_BYTES_MAX with what it holds. */
 int dt_image_get(struct dt_image *image, uint64_t offset, size_t size, const uint8_t **ret_bytes);
 /* The same, until dt_image_close(). */
 int dt_image_keep(struct dt_image *image, uint64_t offset, size_t size, const uint8_t **ret_bytes);

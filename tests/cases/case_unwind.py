@@ -13,6 +13,7 @@ from tables import domain_rows, frames_text
 
 DEEP = 1000
 TOO_DEEP = 3000
+STEPS = {"unwind_plain": scaled(["--steps"], [])}  # a minute and a half in a guest
 # What the code of functions without a description gives away, and what it does not.
 ENDS = {"assembly_unknowable": "no_rule"}
 # Each site asks for bytes of its own, and all of them are reached. Not every clock is read in the vDSO, and only two builds begin
@@ -67,7 +68,7 @@ def compare(snapshot, target, pid, told, limit, **options):
 
 
 def run(place, programs, limit=256, alone=False, deep=DEEP, sites=SITES):
-    commands = [[program(place, name), "--deep", str(deep)] for name in programs]
+    commands = [[program(place, name), "--deep", str(deep), *STEPS.get(name, ())] for name in programs]
     targets, pids, tracer = begin(place, commands, ("--limit", str(limit)))
     tolds = []
     for target in targets:

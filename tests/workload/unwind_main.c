@@ -3,6 +3,7 @@
  * The sites of unwind_sites.h, built in many ways (CMakeLists.txt): what is told must be right for each of them.
  *   --from-start   everything is recorded from the first constructor on
  *   --deep N       a recursion of N frames is among the sites
+ *   --steps        each instruction of some functions of the C library's is among them: some two thousand
  */
 #include <stdlib.h>
 
@@ -17,11 +18,11 @@ static void prepare(void)
 	contexts_prepare();
 }
 
-static void run_more(void)
+static void run_more(bool steps_in_library)
 {
 	callbacks_run();
 	signals_run();
-	steps_run();
+	steps_run(steps_in_library);
 	contexts_run();
 }
 
@@ -39,8 +40,9 @@ static void prepare(void)
 {
 }
 
-static void run_more(void)
+static void run_more(bool steps_in_library)
 {
+	(void)steps_in_library;
 }
 #endif
 
@@ -63,14 +65,14 @@ static void tell(void)
 	unwind_tell("");
 }
 
-FRAME static void run(unsigned depth)
+FRAME static void run(unsigned depth, bool steps_in_library)
 {
 	MARK();
 	shapes_run();
 	if (depth)
 		shapes_deep(depth);
 	assembly_run();
-	run_more();
+	run_more(steps_in_library);
 }
 
 int main(int argc, char **argv)
@@ -82,6 +84,6 @@ int main(int argc, char **argv)
 	if (!truth_has_option(argc, argv, "--from-start"))
 		unwind_begin();
 	unwind_tell_ready();
-	run((unsigned)truth_number_option(argc, argv, "--deep", 0));
+	run((unsigned)truth_number_option(argc, argv, "--deep", 0), truth_has_option(argc, argv, "--steps"));
 	return 0;
 }

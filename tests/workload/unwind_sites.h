@@ -20,8 +20,8 @@ void callbacks_run(void);
 void signals_prepare(void);
 void signals_run(void);
 
-/* unwind_steps.c: interrupted at each instruction of some functions, one after the other */
-void steps_run(void);
+/* unwind_steps.c: interrupted at each instruction of some functions, one after the other; of the C library's, too, if asked to */
+void steps_run(bool with_library);
 
 /* unwind_contexts.c: stacks of other kinds than the main thread's */
 void contexts_prepare(void);

@@ -106,7 +106,6 @@ FRAME static unsigned step_all(void)
 	       step_large(3) + step_tail(4) + step_linked(16);
 }
 
-#ifdef UNWIND_STEP_LIBRARY
 FRAME static int step_compare(const void *left, const void *right)
 {
 	return *(const char *)left - *(const char *)right;
@@ -123,8 +122,6 @@ FRAME static unsigned step_library(void)
 	return (unsigned)(length + (int)strlen(other) + (int)strtol(text, NULL, 10) + (getenv("NOBODY") != NULL));
 }
 
-#endif
-
 /* The flag is set by an instruction; the first trap comes behind the one that follows it. */
 FRAME static void step(unsigned (*function)(void))
 {
@@ -135,7 +132,7 @@ FRAME static void step(unsigned (*function)(void))
 	stepping = false;
 }
 
-FRAME void steps_run(void)
+FRAME void steps_run(bool with_library)
 {
 	struct sigaction action = {.sa_sigaction = on_step, .sa_flags = SA_SIGINFO};
 
@@ -143,10 +140,10 @@ FRAME void steps_run(void)
 	if (sigaction(SIGTRAP, &action, NULL))
 		truth_stop("unwind: no signal handler\n");
 	step(step_all);
-#ifdef UNWIND_STEP_LIBRARY
+	if (!with_library)
+		return;
 	step_library();                 /* bound, and initialized */
 	everywhere = true;
 	step(step_library);
 	everywhere = false;
-#endif
 }

@@ -9,7 +9,7 @@
  *	layout FIELD VALUE              of its struct dt_python_layout
  *	mapping START END BASE PAGES FLAGS      struct dt_mapping_row, by address
  *	page NUMBER                     of the last mapping's table; pages that are not told have no rule
- *	row OFFSET CFA CFA_OFFSET SAVED WORDS   of the last page: struct dt_unwind_rule, kinds by name, numbers decimal
+ *	row OFFSET CFA CFA_OFFSET SAVED WORDS   of the last page: struct dt_unwind_rule, kinds by name, SAVED perhaps with +derived
  *	memory ADDRESS BYTES            by address
  *	frame native WHERE NAME         what another unwinder says, most recent call first; the name is for people
  *	frame interrupted WHERE NAME

@@ -175,7 +175,8 @@ static void write_page(const struct dt_mapping_row *mapping, __u32 page)
 		__u32 row = *case_word(first + i);
 		const struct dt_unwind_rule *rule = &unwind_rules[row >> 16];
 
-		printf("row %x %s %d %s %d\n", row & 0xffff, case_cfa[rule->cfa], rule->cfa_offset, case_saved[rule->frame_pointer],
+		printf("row %x %s %d %s%s %d\n", row & 0xffff, case_cfa[rule->cfa], rule->cfa_offset,
+		       case_saved[rule->frame_pointer & ~DT_SAVED_DERIVED], rule->frame_pointer & DT_SAVED_DERIVED ? "+derived" : "",
 		       rule->frame_pointer_words);
 	}
 }

@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		FUZZ_EXPECT(!i || table.rows[i - 1].vaddr < table.rows[i].vaddr);
 		FUZZ_EXPECT(!i || memcmp(&table.rows[i - 1].rule, &table.rows[i].rule, sizeof(rule)));
 		FUZZ_EXPECT(!memcmp(&rule, &table.rows[i].rule, sizeof(rule)));
-		FUZZ_EXPECT(rule.cfa < DT_CFA_COUNT && rule.frame_pointer <= DT_SAVED_UNKNOWN);
+		FUZZ_EXPECT(rule.cfa < DT_CFA_COUNT && (rule.frame_pointer & ~DT_SAVED_DERIVED) <= DT_SAVED_UNKNOWN);
 	}
 	FUZZ_EXPECT(dt_unwind_table_find(&table, UINT64_MAX).cfa == DT_CFA_NONE);
 	dt_unwind_table_clear(&table);

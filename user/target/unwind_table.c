@@ -159,6 +159,21 @@ static int add_derived(void *context, uint64_t start, uint64_t end, const struct
 	return dt_rule_ranges_add(context, start, end, &derived);
 }
 
+/*
+ * Of so much code without tables rules are derived. Each MiB of it takes up to a second and 50 MiB
+ * (what is known at each byte), and a forged file could be all code; libraries without tables are smaller (musl: 0.6 MiB).
+ */
+#define DERIVED_BYTES_MAX (4u << 20)
+
+static bool is_too_much(const struct dt_rule_ranges *gaps)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < gaps->count; i++)
+		bytes += gaps->items[i].end - gaps->items[i].start;
+	return bytes > DERIVED_BYTES_MAX;
+}
+
 static int add_code(struct dt_elf *elf, const struct dt_rule_ranges *text, struct dt_rule_ranges *known)
 {
 	DT_CLEANUP(free_parts) struct parts parts = { 0 };
@@ -167,6 +182,8 @@ static int add_code(struct dt_elf *elf, const struct dt_rule_ranges *text, struc
 	RANGES_OWNED ranges = { 0 };
 	int error = find_gaps(text, known, &gaps);
 
+	if (!error && is_too_much(&gaps))
+		return 0;
 	if (!error)
 		error = read_parts(elf, &gaps, &parts);
 	if (!error && parts.count)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
@@ -39,6 +40,17 @@ static int fail_launch(int error)
 	}
 }
 
+/* Each file that a traced process maps is kept open; the usual 1,024 would do for some of them only. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 /* Attaches to all that was asked for, or starts it. Returns an exit status. */
 static int attach(const struct dt_options *options, struct dt_session *session, pid_t *command)
 {
@@ -48,6 +60,7 @@ static int attach(const struct dt_options *options, struct dt_session *session, 
 		error = dt_session_launch(session, options->argv, command);
 	if (error)
 		return fail_launch(error);
+	raise_file_limit();             /* ours, not that of the command */
 	for (size_t i = 0; i < options->pid_count && !error; i++)
 		error = dt_session_add_process(session, options->pids[i]);
 	if (!error)

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
-#include <sys/resource.h>
 
 #include "base/cleanup.h"
 #include "cli/command.h"
@@ -17,17 +16,6 @@ static int (*const commands[DT_COMMAND_COUNT_])(const struct dt_options *options
 
 #define LARGE_BYTES 131072              /* glibc's own threshold at the start (mallopt(3)) */
 
-/* Each file that a traced process maps is kept open; the usual 1,024 would do for some of them only. */
-static void raise_file_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit))
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 int main(int argc, char **argv)
 {
 	enum dt_log_level verbosity = DT_LOG_ERROR;
@@ -37,7 +25,6 @@ int main(int argc, char **argv)
 
 	/* The code and tables of a file are large and soon let go of; glibc would move the threshold and keep them for itself. */
 	mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
-	raise_file_limit();
 	error = dt_options_parse(argc, argv, &log, &options);
 	if (error == -EINVAL)
 		return dt_command_refuse_usage();

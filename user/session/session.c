@@ -167,8 +167,11 @@ static int start_naming(struct dt_session *session, const struct dt_session_opts
 		.raw_names = opts->raw_names,
 		.debuginfod = opts->debuginfod,
 	};
+	const char *servers = getenv("DEBUGINFOD_URLS");
 	int error = dt_tracebacks_new(&resolve, &session->tracebacks);
 
+	if (opts->debuginfod && (!servers || !*servers))
+		dt_log_warning(&session->log, "no debuginfod server is asked: DEBUGINFOD_URLS, which names them, is not set; keep it with sudo -E");
 	if (!error && epoll_ctl(session->epoll_fd, EPOLL_CTL_ADD, dt_tracebacks_fd(session->tracebacks), &event))
 		error = -errno;
 	return error;

@@ -458,6 +458,45 @@ static int open_bytes(const void *bytes, size_t size, struct dt_elf **ret_elf)
 	return dt_elf_open(fd, ret_elf);
 }
 
+/* As lld lays files out: segments follow each other closely in the file, and are mapped a page apart. */
+static void test_text_that_shares_a_page_with_other_segments(void **state)
+{
+	struct {
+		Elf64_Ehdr header;
+		Elf64_Phdr segments[3];
+		uint8_t rest[0x3000];
+	} file = {
+		.header = {
+			.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT },
+			.e_type = ET_DYN,
+			.e_machine = EM_X86_64,
+			.e_version = EV_CURRENT,
+			.e_ehsize = sizeof(file.header),
+			.e_phoff = sizeof(file.header),
+			.e_phentsize = sizeof(file.segments[0]),
+			.e_phnum = DT_ARRAY_SIZE(file.segments),
+		},
+		.segments = {
+			{ .p_type = PT_LOAD, .p_flags = PF_R, .p_filesz = 0x1234, .p_memsz = 0x1234 },
+			{ .p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_offset = 0x1240, .p_vaddr = 0x2240, .p_filesz = 0xf00, .p_memsz = 0xf00 },
+			{ .p_type = PT_LOAD, .p_flags = PF_R | PF_W, .p_offset = 0x2140, .p_vaddr = 0x4140, .p_filesz = 0x100, .p_memsz = 0x100 },
+		},
+	};
+	ELF_OWNED elf = NULL;
+	uint64_t vaddr;
+
+	(void)state;
+	assert_int_equal(open_bytes(&file, sizeof(file), &elf), 0);
+	assert_int_equal(dt_elf_text_vaddr(elf, 0x1000, &vaddr), 0);    /* mapped from there on, at 0x2000 */
+	assert_int_equal(vaddr, 0x2000);
+	assert_int_equal(dt_elf_text_vaddr(elf, 0x2000, &vaddr), 0);
+	assert_int_equal(vaddr, 0x3000);
+	assert_int_equal(dt_elf_offset_to_vaddr(elf, 0x1000, &vaddr), 0); /* the byte of the file is of the segment before */
+	assert_int_equal(vaddr, 0x1000);
+	assert_int_equal(dt_elf_text_vaddr(elf, 0, &vaddr), -ENXIO);
+	assert_int_equal(dt_elf_text_vaddr(elf, 0x3000, &vaddr), -ENXIO);
+}
+
 static void test_other_files_are_refused(void **state)
 {
 	struct dt_elf *elf = (void *)0x1;
@@ -726,6 +765,7 @@ int main(void)
 		cmocka_unit_test(test_compressed_sections_are_what_they_were),
 		cmocka_unit_test(test_the_vdso_is_a_file_in_memory),
 		cmocka_unit_test(test_entries),
+		cmocka_unit_test(test_text_that_shares_a_page_with_other_segments),
 		cmocka_unit_test(test_other_files_are_refused),
 		cmocka_unit_test(test_no_beginning_of_a_file_is_taken_for_a_file),
 		cmocka_unit_test(test_names_must_end),

@@ -32,7 +32,6 @@ struct dt_unwind {
 	struct dt_unwind_chunk *chunks[DT_UNWIND_CHUNKS_MAX];
 	uint32_t chunk_count;
 	uint64_t next_word;
-	uint64_t row_count;
 	struct known_rule *rules;
 	uint32_t rule_count;
 	struct extent *extents;         /* by address */
@@ -222,7 +221,6 @@ int dt_unwind_add_table(struct dt_unwind *unwind, const struct dt_unwind_table *
 	*ret_place = (struct dt_unwind_place){ .vaddr = first, .pages = (uint32_t)unwind->next_word, .page_count = page_count };
 	for (size_t i = 0; i < 2 * (size_t)page_count; i++)
 		put_word(unwind, entries[i]);
-	unwind->row_count += table->count;
 	return 0;
 }
 
@@ -271,10 +269,4 @@ void dt_unwind_remove_mappings(struct dt_unwind *unwind, uint32_t first, uint32_
 		memmove(unwind->extents + i, unwind->extents + i + 1, (--unwind->extent_count - i) * sizeof(*unwind->extents));
 		return;
 	}
-}
-
-void dt_unwind_size(const struct dt_unwind *unwind, uint64_t *ret_bytes, uint64_t *ret_rows)
-{
-	*ret_bytes = (uint64_t)unwind->chunk_count * sizeof(struct dt_unwind_chunk);
-	*ret_rows = unwind->row_count;
 }

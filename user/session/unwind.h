@@ -38,7 +38,4 @@ int dt_unwind_add_mappings(struct dt_unwind *unwind, const struct dt_mapping_row
 /* Gives their rows back. No program may look at them any more. */
 void dt_unwind_remove_mappings(struct dt_unwind *unwind, uint32_t first, uint32_t count);
 
-/* What the kernel holds, in bytes, and how many rows. */
-void dt_unwind_size(const struct dt_unwind *unwind, uint64_t *ret_bytes, uint64_t *ret_rows);
-
 #endif

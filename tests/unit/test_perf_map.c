@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -116,6 +118,22 @@ static void test_as_without_an_index(void **state)
 	}
 }
 
+/* The descriptor of our own map, or an error. */
+static int open_own(void)
+{
+	struct dt_perf_map_owner owner;
+	int fd;
+
+	assert_int_equal(dt_perf_map_owner_open(getpid(), &owner), 0);
+	assert_int_equal(owner.pid, getpid());
+	assert_int_equal(owner.own_pid, getpid());
+	assert_int_equal(owner.uid, geteuid());
+	fd = dt_perf_map_open(&owner);
+	dt_perf_map_owner_close(&owner);
+	assert_int_equal(owner.root_fd, -1);
+	return fd;
+}
+
 static void test_own_map(void **state)
 {
 	DT_CLEANUP(free_map) struct dt_perf_map *map = NULL, *grown = NULL;
@@ -127,13 +145,13 @@ static void test_own_map(void **state)
 	unlink(path);
 	assert_int_equal(dt_perf_map_read(getpid(), &map), -ENOENT);
 	assert_int_equal(symlink("/etc/passwd", path), 0);
-	assert_int_equal(dt_perf_map_open(getpid()), -ELOOP);
+	assert_int_equal(open_own(), -ELOOP);
 	unlink(path);
 	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_int_equal(dt_perf_map_open(getpid()), -ENOENT);
+	assert_int_equal(open_own(), -ENOENT);
 	unlink(path);
 	shell_write(path, "1000 10 first\n");
-	fd = dt_perf_map_open(getpid());
+	fd = open_own();
 	assert_true(fd >= 0);
 	assert_int_equal(dt_perf_map_load(fd, &map), 0);
 	expect(map, 0x1008, "first", 8);
@@ -142,8 +160,38 @@ static void test_own_map(void **state)
 	assert_int_equal(dt_perf_map_load(fd, &grown), 0);
 	expect(grown, 0x2008, "second", 8);
 	close(fd);
-	assert_int_equal(dt_perf_map_open(getpid()), -ENOENT);
-	assert_int_equal(dt_perf_map_open(0x3fffff), -ENOENT);
+	assert_int_equal(open_own(), -ENOENT);
+}
+
+/* Whoever was asked for in time is known after its end. */
+static void test_map_of_a_process_that_has_ended(void **state)
+{
+	DT_CLEANUP(free_map) struct dt_perf_map *map = NULL;
+	struct dt_perf_map_owner owner;
+	char path[64];
+	pid_t child = fork();
+	int fd;
+
+	(void)state;
+	assert_true(child >= 0);
+	if (!child) {
+		pause();
+		_exit(0);
+	}
+	assert_int_equal(dt_perf_map_owner_open(child, &owner), 0);
+	assert_int_equal(kill(child, SIGKILL), 0);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	assert_int_equal(dt_perf_map_open(&owner), -ENOENT);
+	snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)child);
+	shell_write(path, "1000 10 first\n");
+	fd = dt_perf_map_open(&owner);
+	unlink(path);
+	dt_perf_map_owner_close(&owner);
+	assert_true(fd >= 0);
+	assert_int_equal(dt_perf_map_load(fd, &map), 0);
+	expect(map, 0x1008, "first", 8);
+	close(fd);
+	assert_int_equal(dt_perf_map_owner_open(child, &owner), -ENOENT);
 }
 
 /* Whoever may write to /tmp must not name the functions of another user's process. */
@@ -160,7 +208,7 @@ static void test_map_of_another_user(void **state)
 	snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)getpid());
 	shell_write(path, "1000 10 first\n");
 	assert_int_equal(chown(path, 65534, 65534), 0);
-	fd = dt_perf_map_open(getpid());
+	fd = open_own();
 	unlink(path);
 	assert_int_equal(fd, -EPERM);
 }
@@ -188,6 +236,7 @@ int main(void)
 		cmocka_unit_test(test_damaged_lines),
 		cmocka_unit_test(test_as_without_an_index),
 		cmocka_unit_test(test_own_map),
+		cmocka_unit_test(test_map_of_a_process_that_has_ended),
 		cmocka_unit_test(test_map_of_another_user),
 		cmocka_unit_test(test_large),
 	};

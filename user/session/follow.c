@@ -138,6 +138,8 @@ static int begin_process(struct dt_session *session, struct dt_traced *traced)
 	if (!error)
 		error = dt_traced_read_image(traced->pid, &traced->image);
 	if (!error)
+		dt_tracebacks_add_process(session->tracebacks, traced->pid);
+	if (!error)
 		error = follow_maps(session, traced, true);
 	if (!error)
 		error = check_sites(session, traced);
@@ -215,6 +217,7 @@ static int replace_image(struct dt_session *session, struct dt_traced *traced, b
 
 	dt_traced_forget_image(traced);
 	dt_tracebacks_remove_process(session->tracebacks, traced->pid);
+	dt_tracebacks_add_process(session->tracebacks, traced->pid);
 	if (!dt_process_read(traced->pid, &info)) {
 		dt_process_info_clear(&traced->info);
 		traced->info = info;

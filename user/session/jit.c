@@ -15,6 +15,7 @@
 
 struct dt_jit {
 	pid_t pid;
+	struct dt_perf_map_owner owner; /* root_fd −1: it had ended before it was asked for */
 	int fd;                         /* stays open when the process has ended; −1: there is no map (yet) */
 	struct dt_perf_map *map;
 	off_t size;
@@ -50,8 +51,8 @@ static void look(struct dt_jit *jit)
 
 	if (begin < jit->next_look_ns)
 		return;
-	if (jit->fd < 0)
-		jit->fd = dt_perf_map_open(jit->pid);
+	if (jit->fd < 0 && jit->owner.root_fd >= 0)
+		jit->fd = dt_perf_map_open(&jit->owner);
 	if (jit->fd >= 0 && has_changed(jit) && !dt_perf_map_load(jit->fd, &map)) {
 		dt_perf_map_free(jit->map);
 		jit->map = map;
@@ -60,19 +61,35 @@ static void look(struct dt_jit *jit)
 	jit->next_look_ns = begin + took + (READ_SHARE * took > LOOK_NS ? READ_SHARE * took : LOOK_NS);
 }
 
-const char *dt_jit_find(struct dt_jit **jits, pid_t pid, uint64_t address, uint64_t *ret_offset)
+static struct dt_jit *find_process(struct dt_jit **jits, pid_t pid)
 {
 	struct dt_jit *jit;
 
 	HASH_FIND_INT(*jits, &pid, jit);
-	if (!jit) {
-		jit = calloc(1, sizeof(*jit));
-		if (!jit)
-			return NULL;
-		jit->pid = pid;
-		jit->fd = -1;
-		HASH_ADD_INT(*jits, pid, jit);
-	}
+	if (jit)
+		return jit;
+	jit = calloc(1, sizeof(*jit));
+	if (!jit)
+		return NULL;
+	jit->pid = pid;
+	jit->fd = -1;
+	if (dt_perf_map_owner_open(pid, &jit->owner))
+		jit->owner.root_fd = -1;
+	HASH_ADD_INT(*jits, pid, jit);
+	return jit;
+}
+
+void dt_jit_add_process(struct dt_jit **jits, pid_t pid)
+{
+	find_process(jits, pid);
+}
+
+const char *dt_jit_find(struct dt_jit **jits, pid_t pid, uint64_t address, uint64_t *ret_offset)
+{
+	struct dt_jit *jit = find_process(jits, pid);
+
+	if (!jit)
+		return NULL;
 	look(jit);
 	return jit->map ? dt_perf_map_find(jit->map, address, ret_offset) : NULL;
 }
@@ -89,6 +106,7 @@ void dt_jit_look_again(struct dt_jit *jits)
 static void jit_free(struct dt_jit *jit)
 {
 	dt_perf_map_free(jit->map);
+	dt_perf_map_owner_close(&jit->owner);
 	if (jit->fd >= 0)
 		close(jit->fd);
 	free(jit);

@@ -8,6 +8,8 @@
 
 struct dt_jit;
 
+/* Takes in whose map a process has, before it ends. */
+void dt_jit_add_process(struct dt_jit **jits, pid_t pid);
 /*
  * The function of a process that holds an address, NULL where none is known (yet). Owned by `jits`, until the next call. A map is
  * looked at again a few times a second at most, and not so often that reading it takes more than a twentieth of the time.

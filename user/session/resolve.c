@@ -97,6 +97,12 @@ static const struct dt_resolve_root *find_root(struct dt_resolve *resolve, pid_t
 	return root;
 }
 
+void dt_resolve_add_process(struct dt_resolve *resolve, pid_t pid)
+{
+	find_root(resolve, pid);
+	dt_jit_add_process(&resolve->jits, pid);
+}
+
 /* Copies of a file have the same names. */
 static char *make_id(const struct dt_module *module)
 {

@@ -40,6 +40,8 @@ struct dt_resolve_place {
 int dt_resolve_new(const struct dt_resolve_opts *opts, struct dt_resolve **ret_resolve);
 void dt_resolve_free(struct dt_resolve *resolve);
 
+/* A process is traced from now on: takes in where its files and names are found, before it ends. */
+void dt_resolve_add_process(struct dt_resolve *resolve, pid_t pid);
 /*
  * The place of an address by the mappings that it was met with: of the call before a return address, or, `exact`, of the
  * instruction itself. Equal ones have the same number. -ENOMEM.

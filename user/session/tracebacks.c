@@ -102,6 +102,11 @@ void dt_tracebacks_free(struct dt_tracebacks *tracebacks)
 	free(tracebacks);
 }
 
+void dt_tracebacks_add_process(struct dt_tracebacks *tracebacks, pid_t pid)
+{
+	dt_resolve_add_process(tracebacks->resolve, pid);
+}
+
 void dt_tracebacks_remove_process(struct dt_tracebacks *tracebacks, pid_t pid)
 {
 	remove_known(tracebacks, pid, false);

@@ -28,6 +28,8 @@ void dt_tracebacks_free(struct dt_tracebacks *tracebacks);
 int dt_tracebacks_add_code(struct dt_tracebacks *tracebacks, const struct dt_code_event *event, size_t size);
 int dt_tracebacks_add(struct dt_tracebacks *tracebacks, struct dt_traced *traced,
 		      const struct dt_traceback_event *event, size_t size);
+/* A process is traced from now on. */
+void dt_tracebacks_add_process(struct dt_tracebacks *tracebacks, pid_t pid);
 /* Forgets a process: another program runs in it now. */
 void dt_tracebacks_remove_process(struct dt_tracebacks *tracebacks, pid_t pid);
 

@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -192,34 +194,70 @@ static int read_own_pid(pid_t pid, long *ret_pid)
 	return 0;
 }
 
-/* /tmp is everybody's: what another user put there says nothing of this process. */
-static int check_owner(int fd, pid_t pid)
+/* Of a process that has ended the user is the one it last was seen to be. */
+static int read_uid(pid_t pid, uid_t *ret_uid)
 {
-	struct stat file, process;
+	struct stat process;
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/%d", (int)pid);
-	if (fstat(fd, &file) || stat(path, &process))
+	if (stat(path, &process))
+		return -errno;
+	*ret_uid = process.st_uid;
+	return 0;
+}
+
+int dt_perf_map_owner_open(pid_t pid, struct dt_perf_map_owner *ret_owner)
+{
+	struct dt_perf_map_owner owner = { .pid = pid };
+	char path[64];
+	int error = read_own_pid(pid, &owner.own_pid);
+
+	if (!error)
+		error = read_uid(pid, &owner.uid);
+	if (error)
+		return error;
+	snprintf(path, sizeof(path), "/proc/%d/root", (int)pid);
+	owner.root_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (owner.root_fd < 0)
+		return errno == ESRCH ? -ENOENT : -errno;
+	*ret_owner = owner;
+	return 0;
+}
+
+void dt_perf_map_owner_close(struct dt_perf_map_owner *owner)
+{
+	if (owner->root_fd >= 0)
+		close(owner->root_fd);
+	owner->root_fd = -1;
+}
+
+/* /tmp is everybody's: what another user put there says nothing of this process. */
+static int check_owner(int fd, uid_t uid)
+{
+	struct stat file;
+
+	if (fstat(fd, &file))
 		return -errno;
 	if (!S_ISREG(file.st_mode))
 		return -ENOENT;
-	return file.st_uid && file.st_uid != process.st_uid ? -EPERM : 0;
+	return file.st_uid && file.st_uid != uid ? -EPERM : 0;
 }
 
-int dt_perf_map_open(pid_t pid)
+int dt_perf_map_open(struct dt_perf_map_owner *owner)
 {
-	char path[96];
-	long own_pid;
-	int error = read_own_pid(pid, &own_pid);
+	/* As the process would find it (openat2(2), since Linux 5.6): links of its file system lead nowhere else. */
+	struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+	char path[64];
+	int error;
 
-	if (error)
-		return error;
-	snprintf(path, sizeof(path), "/proc/%d/root/tmp/perf-%ld.map", (int)pid, own_pid);
-	DT_FD int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+	snprintf(path, sizeof(path), "tmp/perf-%ld.map", owner->own_pid);
+	DT_FD int fd = (int)syscall(SYS_openat2, owner->root_fd, path, &how, sizeof(how));
 
 	if (fd < 0)
-		return errno == ESRCH ? -ENOENT : -errno;
-	error = check_owner(fd, pid);
+		return -errno;
+	read_uid(owner->pid, &owner->uid);
+	error = check_owner(fd, owner->uid);
 	return error ? error : DT_TAKE_FD(fd);
 }
 
@@ -256,7 +294,13 @@ int dt_perf_map_load(int fd, struct dt_perf_map **ret_map)
 
 int dt_perf_map_read(pid_t pid, struct dt_perf_map **ret_map)
 {
-	DT_FD int fd = dt_perf_map_open(pid);
+	struct dt_perf_map_owner owner;
+	int error = dt_perf_map_owner_open(pid, &owner);
 
+	if (error)
+		return error;
+	DT_FD int fd = dt_perf_map_open(&owner);
+
+	dt_perf_map_owner_close(&owner);
 	return fd < 0 ? fd : dt_perf_map_load(fd, ret_map);
 }

@@ -29,7 +29,7 @@ FUNCTIONS = {
 TEXT = """
 #include <uapi/linux/ptrace.h>
 
-struct call { u64 depth, bytes, old, out, resizes; };
+struct call { u64 depth, bytes, old, out, resizes, held, old_bytes; };
 BPF_HASH(calls, u32, struct call, 1024);
 BPF_HASH(blocks, u64, u64, 1 << 20);
 enum { ALLOCATIONS, ALLOCATED_BYTES, FREES, FREED_BYTES, FAILED, UNMATCHED, TOTALS };
@@ -62,6 +62,36 @@ static __always_inline u64 product(u64 size, u64 count)
 	return (size | count) >> 32 && size > 1 && count > 1 ? ~0ull : size * count;
 }
 
+/* Out of the table now: before this call returns, the allocator may give the address to another thread. */
+static __always_inline void hold_block(struct call *call)
+{
+	u64 old = call->old, *bytes = blocks.lookup(&old);
+
+	if (!bytes)
+		return;
+	call->held = 1;
+	call->old_bytes = *bytes;
+	blocks.delete(&old);
+}
+
+static __always_inline void end_held(struct call *call)
+{
+	if (!call->held) {
+		add(UNMATCHED, 1);
+		return;
+	}
+	add(FREES, 1);
+	add(FREED_BYTES, call->old_bytes);
+}
+
+static __always_inline void put_back(struct call *call)
+{
+	u64 old = call->old, bytes = call->old_bytes;
+
+	if (call->held)
+		blocks.update(&old, &bytes);
+}
+
 static __always_inline int enter(u64 bytes, u64 old, u64 out, u64 resizes)
 {
 	u32 thread = bpf_get_current_pid_tgid();
@@ -73,6 +103,9 @@ static __always_inline int enter(u64 bytes, u64 old, u64 out, u64 resizes)
 	call->old = old;
 	call->out = out;
 	call->resizes = resizes;
+	call->held = 0;
+	if (resizes && old)
+		hold_block(call);
 	return 0;
 }
 
@@ -91,10 +124,11 @@ static __always_inline int leave(u64 result)
 	}
 	if (!address && !(call->resizes && call->old && !call->bytes)) {
 		add(FAILED, 1);
+		put_back(call);
 		return 0;
 	}
 	if (call->resizes && call->old)
-		end_block(call->old);
+		end_held(call);
 	if (!address)
 		return 0;
 	bytes = call->bytes;

@@ -295,7 +295,7 @@ int mappings_enter(struct pt_regs *ctx)
 	note_removal(process, state);
 	if (bpf_ringbuf_output(&events, &event, sizeof(event), 0))
 		count_add(DT_COUNTER_mappings_lost);
-	if (process->hold_signal && state == LOADER_CONSISTENT && is_main_thread())
-		bpf_send_signal_thread(process->hold_signal);
+	if (process->hold && state == LOADER_CONSISTENT && is_main_thread() && kernel_signal_is_free())
+		bpf_send_signal_thread(DT_HOLD_SIGNAL);
 	return 0;
 }

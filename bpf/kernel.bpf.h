@@ -19,10 +19,32 @@ struct uprobe_task {
 	struct return_instance *return_instances;
 } __attribute__((preserve_access_index));
 
+/* What a program does about its signals; 64 of them, numbered from 1 (include/linux/sched/signal.h, signal_types.h). */
+struct sighand_struct {
+	struct {
+		struct {
+			void *sa_handler;
+		} sa;
+	} action[64];
+} __attribute__((preserve_access_index));
+
 struct task_struct {
 	struct thread_struct thread;
 	struct uprobe_task *utask;
+	struct sighand_struct *sighand;
+	struct {
+		unsigned long sig[1];
+	} blocked;
 } __attribute__((preserve_access_index));
+
+/* Nothing of the program comes to notice the signal, whatever becomes of it: it neither handles nor blocks it, as signalfd() and sigwait() want. */
+static __always_inline bool kernel_signal_is_free(void)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	return (__u64)task->sighand->action[DT_HOLD_SIGNAL - 1].sa.sa_handler <= 1 && /* SIG_DFL or SIG_IGN */
+	       !(task->blocked.sig[0] >> (DT_HOLD_SIGNAL - 1) & 1);
+}
 
 #define RETURN_INSTANCES_MAX 16         /* nested calls with return probes that are looked through */
 

@@ -224,12 +224,15 @@ struct dt_process {
 	__u32 mapping_count;
 	__u32 mappings_version;         /* their own, of all processes; goes with every traceback, so that it is named by these mappings */
 	__u32 removals;                 /* dt_process_state.removals when the mappings were read */
-	__u32 hold_signal;              /* sent to the thread in which the loader has mapped files; 0: none */
+	__u32 hold;                     /* 1: its main thread is sent DT_HOLD_SIGNAL when the loader has mapped files */
 	__u32 generation;               /* part of the keys of its rows */
 	__u32 reserved;
 	__u64 loader_state;             /* address of _r_debug.r_state; 0: no loader */
 	__u64 allocator_calls[DT_ALLOCATOR_CALLS_MAX]; /* return addresses of calls to free() made by the allocator itself */
 };
+
+/* SIGURG: what nobody has asked for is ignored (signal(7)), should it ever reach the program and not its tracer. */
+#define DT_HOLD_SIGNAL 23
 
 /* What programs note of a process for themselves, and where its row is. */
 struct dt_process_state {

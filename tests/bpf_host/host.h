@@ -276,6 +276,7 @@ struct host_thread {
 #define HOST_THREADS_MAX 8
 
 static struct host_thread host_threads[HOST_THREADS_MAX], *host_current = host_threads;
+static struct sighand_struct host_sighand;
 static __u64 host_frame_pointer, host_cookie, host_function;
 static bool host_has_sessions;          /* uprobe sessions: an entry may do without its return */
 static __u32 host_signal;
@@ -506,10 +507,12 @@ static inline int host_setup(void **state)
 	host_frame_pointer = host_range_count = 0;
 	host_signal = host_namespace_tgid = 0;
 	memset(host_threads, 0, sizeof(host_threads));
+	memset(&host_sighand, 0, sizeof(host_sighand));
 	for (__u64 i = 0; i < HOST_THREADS_MAX; i++) {
 		struct host_thread *thread = &host_threads[i];
 
 		thread->tgid = HOST_TGID;
+		thread->task.sighand = &host_sighand;
 		thread->task.thread.fsbase = 0x7f0000000000ull + i * 0x10000;
 		thread->lowest = HOST_STACK(i);
 		host_memory(thread->lowest, thread->stack, sizeof(thread->stack));

@@ -183,7 +183,7 @@ static void test_mappings(void **state)
 	mappings_enter(&registers);
 	assert_non_null(host_event(DT_EVENT_MAPPINGS, 0));
 	assert_int_equal(host_signal, 0);
-	host_process(HOST_TGID)->hold_signal = 23;
+	host_process(HOST_TGID)->hold = 1;
 	mappings_enter(&registers);
 	assert_int_equal(((const struct dt_event *)host_event(DT_EVENT_MAPPINGS, 1))->tgid, HOST_TGID);
 	assert_int_equal(host_signal, 23);
@@ -210,7 +210,7 @@ static void test_removals(void **state)
 	(void)state;
 	host_memory(0x9000, &loader, sizeof(loader));
 	host_process(HOST_TGID)->loader_state = 0x9000;
-	host_process(HOST_TGID)->hold_signal = 23;
+	host_process(HOST_TGID)->hold = 1;
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
 		loader = steps[i].loader;
 		host_signal = 0;
@@ -218,6 +218,24 @@ static void test_removals(void **state)
 		assert_int_equal(process_states[0].removals, steps[i].removals);
 		assert_int_equal(host_signal, steps[i].signal);
 	}
+}
+
+/* A program that asks for the signal itself is not held. */
+static void test_a_signal_of_the_programs_own(void **state)
+{
+	static void *const handlers[] = { NULL, (void *)1, (void *)2, (void *)0x401000 };
+	struct pt_regs registers = { 0 };
+
+	(void)state;
+	host_process(HOST_TGID)->hold = 1;
+	for (unsigned long blocked = 0; blocked < 2; blocked++)
+		for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
+			host_sighand.action[22].sa.sa_handler = handlers[i];
+			host_current->task.blocked.sig[0] = blocked ? 1ul << 22 : ~(1ul << 22);
+			host_signal = 0;
+			mappings_enter(&registers);
+			assert_int_equal(host_signal, i < 2 && !blocked ? 23 : 0);
+		}
 }
 
 int main(void)
@@ -229,6 +247,7 @@ int main(void)
 		host_test(test_reserved_numbers),
 		host_test(test_mappings),
 		host_test(test_removals),
+		host_test(test_a_signal_of_the_programs_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

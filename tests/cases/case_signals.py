@@ -10,6 +10,8 @@ from harness import Failure, checked, expect, scaled, seconds
 from tables import compare_libc, domain_rows
 
 KILLS = scaled(20, 4)
+LOADING_KILLS = scaled(10, 2)
+LOADS = str(scaled(100, 20))
 KILLED_OPS = str(scaled(300000, 20000))
 
 # What COMMAND does, and what becomes of domtrace's own exit status.
@@ -46,6 +48,33 @@ def killed(place):
         expect(told == right, f"after {number} kills the target's result differs: {told}")
         target.go()
         expect(target.wait() == 0, f"after {number} kills the target exited with {target.wait()}")
+
+
+def loading(place):
+    """
+    A command is held whenever it has loaded a library. It goes on when domtrace is killed then, and never comes to notice how it is
+    held, whatever it does about that signal itself. While domtrace lives, no traceback through the library is cut off.
+    """
+    library = place.workload("liballoc_late.so")
+    moments = random.Random(5)
+    for mode in ("plain", "handled", "blocked"):
+        for number in range(LOADING_KILLS + 1):
+            argv = ["--", place.workload("dlopen_loop"), library, mode, LOADS]
+            tracer = place.start([place.domtrace, "--stack", "native", "-o", place.path(f"{mode}-{number}"), *argv])
+            expect(tracer.told()["pid"], "the command does not tell its pid")
+            tracer.go()
+            if number:
+                time.sleep(moments.uniform(0, seconds(0.5)))
+                tracer.signal(signal.SIGKILL)
+                tracer.wait()
+            told = tracer.told(limit=600)
+            expect(told == {"loaded": int(LOADS), "noticed": 0}, f"{mode}, kill {number}: {told}")
+            if number:
+                continue
+            expect(tracer.wait() == 0, tracer.stderr())
+            last = checked(place.path(f"{mode}-{number}"))[-1]
+            cut = {name: count for name, count in last["counters"].items() if name.startswith("truncated_") and count}
+            expect(mode != "plain" or not cut, f"{mode}: {cut}")
 
 
 def clear(place):
@@ -181,6 +210,7 @@ def dying(place):
 
 def cases():
     yield "signals/SIGKILL to domtrace", killed
+    yield "signals/SIGKILL to domtrace while its command loads libraries", loading
     yield "signals/SIGUSR2 clears", clear
     yield "signals/SIGTERM", terminated
     yield "signals/attach and detach at work", attached_while_working

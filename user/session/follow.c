@@ -236,7 +236,6 @@ static int follow_mappings(struct dt_session *session, struct dt_traced *traced)
 {
 	uint64_t image;
 	int error = dt_traced_read_image(traced->pid, &image);
-
 	bool replaced = !error && image != traced->image;
 
 	if (replaced)
@@ -253,7 +252,7 @@ static int take_exec(struct dt_session *session, struct dt_traced *traced)
 {
 	int error = replace_image(session, traced, true);
 
-	traced->row.hold_signal = DT_LAUNCH_HOLD_SIGNAL;
+	traced->row.hold = 1;
 	return error ? error : follow_maps(session, traced, true);
 }
 

@@ -12,7 +12,7 @@
 
 #include "base/cleanup.h"
 
-_Static_assert(DT_LAUNCH_HOLD_SIGNAL == SIGURG, "number and name of the signal differ");
+_Static_assert(DT_HOLD_SIGNAL == SIGURG, "number and name of the signal differ");
 
 /* The child: waits until it is traced, then becomes the command. What its parent changed for itself is changed back. */
 __attribute__((noreturn)) static void become(char *const argv[], int go_fd, int error_fd)
@@ -130,7 +130,7 @@ static bool is_hold(const struct dt_launch *launch, int signal)
 {
 	siginfo_t info;
 
-	return signal == DT_LAUNCH_HOLD_SIGNAL && !ptrace(PTRACE_GETSIGINFO, launch->pid, NULL, &info) && info.si_code == SI_KERNEL;
+	return signal == DT_HOLD_SIGNAL && !ptrace(PTRACE_GETSIGINFO, launch->pid, NULL, &info) && info.si_code == SI_KERNEL;
 }
 
 /* What a stop is; passes on what concerns only the command and those who signal it (ptrace(2)). */

@@ -11,15 +11,16 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
-#include "base/log.h"
+#include <linux/types.h>
 
-/* Ignored unless a program asks for it, and seldom asked for: harmless should it ever get through. */
-#define DT_LAUNCH_HOLD_SIGNAL 23        /* SIGURG */
+#include <domtrace/wire.h>
+
+#include "base/log.h"
 
 enum dt_launch_event {
 	DT_LAUNCH_NOTHING,
 	DT_LAUNCH_EXEC,                 /* held: a program has been loaded, none of its code has run */
-	DT_LAUNCH_HELD,                 /* held: DT_LAUNCH_HOLD_SIGNAL has come from the kernel */
+	DT_LAUNCH_HELD,                 /* held: DT_HOLD_SIGNAL has come from the kernel */
 	DT_LAUNCH_EXITING,              /* held: it ends, its memory is still there */
 	DT_LAUNCH_ENDED,                /* see status */
 };

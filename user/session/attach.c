@@ -12,17 +12,6 @@
 #include "session/skeleton.h"
 #include "session/link.h"
 
-static const char *const method_names[] = {
-	[DT_ATTACH_SESSION] = "session",
-	[DT_ATTACH_MULTI] = "multi",
-	[DT_ATTACH_SINGLE] = "single",
-};
-
-const char *dt_attach_method_name(enum dt_attach_method method)
-{
-	return method_names[method];
-}
-
 enum dt_attach_method dt_attach_method_choose(const struct dt_features *features)
 {
 	if (!features->has[DT_FEATURE_MULTI])
@@ -149,15 +138,17 @@ static int attach_places(const struct domtrace_bpf *bpf, enum dt_attach_method m
 }
 
 /* Places that are no sites: one each. */
-static uint64_t find_place(const struct dt_module *module, enum role role)
+static uint64_t find_place(const struct dt_module *module, const struct dt_attach_filter *filter, enum role role)
 {
-	if (role == ROLE_CODE && module->has_python)
+	if (role == ROLE_CODE && module->has_python && filter->python_frames)
 		return module->python.code_free_vaddr;
 	return role == ROLE_MAPPINGS ? module->debug_state_vaddr : 0;
 }
 
 static void collect_places(const struct dt_module *module, const struct dt_attach_filter *filter, enum role role, struct places *places)
 {
+	uint64_t place;
+
 	places->count = 0;
 	for (size_t i = 0; i < module->plan_count; i++) {
 		const struct dt_site_plan *plan = &module->plans[i];
@@ -168,7 +159,8 @@ static void collect_places(const struct dt_module *module, const struct dt_attac
 		places->offsets[places->count] = plan->offset;
 		places->cookies[places->count++] = plan->site;
 	}
-	if (find_place(module, role) && !dt_elf_vaddr_to_offset(module->elf, find_place(module, role), &places->offsets[0])) {
+	place = find_place(module, filter, role);
+	if (place && !dt_elf_vaddr_to_offset(module->elf, place, &places->offsets[0])) {
 		places->cookies[0] = 0;
 		places->count = 1;
 	}

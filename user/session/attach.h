@@ -19,11 +19,11 @@ enum dt_attach_method {
 };
 
 enum dt_attach_method dt_attach_method_choose(const struct dt_features *features);
-const char *dt_attach_method_name(enum dt_attach_method method);
 
-/* Which sources are traced. */
+/* What is traced. */
 struct dt_attach_filter {
 	bool sources[DT_SOURCE_COUNT];
+	bool python_frames;
 };
 
 /* Chooses, before load, which programs are loaded and how they will be attached. */

@@ -183,6 +183,7 @@ static int session_start(struct dt_session *session, const struct dt_session_opt
 
 	if (!error)
 		error = parse_stack(opts, &session->stack);
+	session->domains.filter.python_frames = session->stack != DT_STACK_NATIVE;
 	if (!error)
 		error = dt_features_require(&session->log);
 	if (!error)

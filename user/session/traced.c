@@ -244,7 +244,7 @@ static int attach_module(struct dt_traced *traced, const struct dt_mapping *mapp
 	return 0;
 }
 
-/* The module of a mapping and where it lies; *ret_module is NULL for code that is of no ELF file. */
+/* The module of a mapping and where it lies; *ret_module is NULL for code that is of no ELF file, or of one that cannot be read: -errno. */
 static int find_module(const struct dt_traced *traced, struct dt_modules *modules, const struct dt_mapping *mapping,
 		       const struct dt_module **ret_module, uint64_t *ret_bias)
 {
@@ -257,7 +257,7 @@ static int find_module(const struct dt_traced *traced, struct dt_modules *module
 	error = dt_modules_get(modules, traced->pid, mapping, &module);
 	if (!error && module->elf && !dt_module_bias(module, mapping, ret_bias))
 		*ret_module = module;
-	return error == -ENOMEM ? error : 0;
+	return error;
 }
 
 /* Frees of code objects are seen from now on: what the programs keep of them goes by this number. */
@@ -273,14 +273,12 @@ static void number_interpreter(struct dt_traced *traced, struct dt_modules *modu
 int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const struct domtrace_bpf *bpf,
 		     enum dt_attach_method method, const struct dt_attach_filter *filter, const struct dt_log *log)
 {
+	DT_FREE struct dt_mapping_row *mappings = calloc(traced->maps.count + 1, sizeof(*mappings));
 	struct dt_process row = traced->row;
-	struct dt_mapping_row *mappings = calloc(traced->maps.count + 1, sizeof(*mappings));
 	const struct dt_module *before = NULL;
 
 	if (!mappings)
 		return -ENOMEM;
-	free(traced->mappings);
-	traced->mappings = mappings;
 	row.mapping_count = 0;
 	row.python = (struct dt_interpreter){ 0 };
 	memset(row.allocator_calls, 0, sizeof(row.allocator_calls));
@@ -294,9 +292,12 @@ int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const
 		if (!mapping->executable)
 			continue;
 		error = find_module(traced, modules, mapping, &module, &bias);
-		if (error)
+		if (error == -ENOMEM)
 			return error;
-		fill_mapping(mapping, module, bias, &mappings[row.mapping_count++]);
+		fill_mapping(mapping, module, bias, &mappings[row.mapping_count]);
+		if (error)                      /* its table is not known: that is not to have none */
+			mappings[row.mapping_count].flags |= DT_MAPPING_TABLE_LOST;
+		row.mapping_count++;
 		if (!module || module == before || !mapping->inode)
 			continue;
 		if (!is_attached(traced, module)) {
@@ -312,6 +313,8 @@ int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const
 	}
 	number_interpreter(traced, modules, &row.python);
 	traced->row = row;
+	free(traced->mappings);
+	traced->mappings = DT_TAKE(mappings);
 	return 0;
 }
 
@@ -322,5 +325,5 @@ void dt_traced_forget_image(struct dt_traced *traced)
 	traced->row.python = (struct dt_interpreter){ 0 };
 	traced->row.mapping_count = 0;
 	traced->row.generation++;
-	traced->row.hold_signal = 0;
+	traced->row.hold = 0;
 }

@@ -11,13 +11,8 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "open_elf.h"
 #include "target/call.h"
-#include "target/elf.h"
-
-static void close_elf(struct dt_elf **elf)
-{
-	dt_elf_close(*elf);
-}
 
 static void test_forms(void **state)
 {

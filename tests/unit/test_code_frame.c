@@ -22,27 +22,13 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "open_elf.h"
 #include "target/code_frame.h"
 #include "target/rule_ranges.h"
 
 #define PARTS_MAX 4
 
 #define RANGES_OWNED DT_CLEANUP(dt_rule_ranges_clear) struct dt_rule_ranges
-
-static void close_elf(struct dt_elf **elf)
-{
-	dt_elf_close(*elf);
-}
-
-#define ELF_OWNED DT_CLEANUP(close_elf) struct dt_elf *
-
-static struct dt_elf *open_elf(const char *path)
-{
-	struct dt_elf *elf = NULL;
-
-	assert_int_equal(dt_elf_open(open(path, O_RDONLY | O_CLOEXEC), &elf), 0);
-	return elf;
-}
 
 static int add_range(void *context, uint64_t start, uint64_t end, const struct dt_unwind_rule *rule)
 {

@@ -11,23 +11,11 @@
 #include <ucontext.h>
 
 #include "base/cleanup.h"
+#include "open_elf.h"
 #include "target/context_start.h"
 #include "target/unwind_table.h"
 
-static void close_elf(struct dt_elf **elf)
-{
-	dt_elf_close(*elf);
-}
-
 #define ELF DT_CLEANUP(close_elf) struct dt_elf
-
-static struct dt_elf *open_elf(const char *path)
-{
-	struct dt_elf *elf = NULL;
-
-	assert_int_equal(dt_elf_open(open(path, O_RDONLY | O_CLOEXEC), &elf), 0);
-	return elf;
-}
 
 static void coroutine(void)
 {

@@ -15,12 +15,8 @@
 #include "base/cleanup.h"
 #include "programs.h"
 #include "shell.h"
+#include "open_elf.h"
 #include "target/debug_file.h"
-
-static void close_elf(struct dt_elf **elf)
-{
-	dt_elf_close(*elf);
-}
 
 /* A program under root/srv/bin, stripped, and its debug file, in the directory of this test. `options`: of the linker. */
 static struct dt_elf *build(const char *options)

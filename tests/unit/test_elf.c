@@ -18,22 +18,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
-#include "target/elf.h"
-
-static void close_elf(struct dt_elf **elf)
-{
-	dt_elf_close(*elf);
-}
-
-#define ELF_OWNED DT_CLEANUP(close_elf) struct dt_elf *
-
-static struct dt_elf *open_elf(const char *path)
-{
-	struct dt_elf *elf = NULL;
-
-	assert_int_equal(dt_elf_open(open(path, O_RDONLY | O_CLOEXEC), &elf), 0);
-	return elf;
-}
+#include "open_elf.h"
 
 /* ---- against the loader -------------------------------------------------------------------------------------- */
 

@@ -19,14 +19,9 @@
 #include "programs.h"
 #include "session/namer.h"
 #include "shell.h"
-#include "target/elf.h"
+#include "open_elf.h"
 
 #define SECOND 1000000000ull
-
-static void close_elf(struct dt_elf **elf)
-{
-	dt_elf_close(*elf);
-}
 
 static void free_namer(struct dt_namer **namer)
 {

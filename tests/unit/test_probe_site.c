@@ -16,14 +16,8 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "open_elf.h"
 #include "target/probe_site.h"
-
-static void close_elf(struct dt_elf **elf)
-{
-	dt_elf_close(*elf);
-}
-
-#define ELF_OWNED DT_CLEANUP(close_elf) struct dt_elf *
 
 #define NOP5 ".byte 0x0f, 0x1f, 0x44, 0, 0\n"
 #define NOP10 ".byte 0x66, 0x2e, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0\n"
@@ -119,14 +113,6 @@ __asm__(".pushsection .text\n.skip 300, 0x90\n"
 	".byte 0xe8\n.long dt_callee + 1 - . - 4\n.byte 0xb8, 0xe8\n.long dt_callee - . - 4\n"
 	".popsection\n"
 	".pushsection .data\n.type dt_data, @object\ndt_data: push %rbx\n.popsection\n");
-
-static struct dt_elf *open_elf(const char *path)
-{
-	struct dt_elf *elf = NULL;
-
-	assert_int_equal(dt_elf_open(open(path, O_RDONLY | O_CLOEXEC), &elf), 0);
-	return elf;
-}
 
 static uint64_t entry_of(const struct dt_elf *elf, const char *name)
 {

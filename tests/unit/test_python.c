@@ -23,25 +23,11 @@
 
 #include "base/cleanup.h"
 #include "forged_elf.h"
+#include "open_elf.h"
 #include "target/maps.h"
 #include "target/process.h"
 #include "target/python.h"
 #include "target/python_lines.h"
-
-static void close_elf(struct dt_elf **elf)
-{
-	dt_elf_close(*elf);
-}
-
-#define ELF_OWNED DT_CLEANUP(close_elf) struct dt_elf *
-
-static struct dt_elf *open_elf(const char *path)
-{
-	struct dt_elf *elf = NULL;
-
-	assert_int_equal(dt_elf_open(open(path, O_RDONLY | O_CLOEXEC), &elf), 0);
-	return elf;
-}
 
 /*
  * Py_GetVersion of a release candidate, so that this executable looks like a CPython of which the version stands in

@@ -18,15 +18,10 @@
 #include "base/cleanup.h"
 #include "programs.h"
 #include "shell.h"
+#include "open_elf.h"
 #include "target/call.h"
 #include "target/demangle.h"
-#include "target/elf.h"
 #include "target/source.h"
-
-static void close_elf(struct dt_elf **elf)
-{
-	dt_elf_close(*elf);
-}
 
 static void close_source(struct dt_source **source)
 {

@@ -15,12 +15,8 @@
 #include "base/cleanup.h"
 #include "programs.h"
 #include "shell.h"
+#include "open_elf.h"
 #include "target/symbols.h"
-
-static void close_elf(struct dt_elf **elf)
-{
-	dt_elf_close(*elf);
-}
 
 static void free_symbols(struct dt_symbols **symbols)
 {

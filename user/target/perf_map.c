@@ -291,16 +291,3 @@ int dt_perf_map_load(int fd, struct dt_perf_map **ret_map)
 		memset(text, '\n', (size_t)(newline - text));
 	return parse_own(text, have, ret_map);
 }
-
-int dt_perf_map_read(pid_t pid, struct dt_perf_map **ret_map)
-{
-	struct dt_perf_map_owner owner;
-	int error = dt_perf_map_owner_open(pid, &owner);
-
-	if (error)
-		return error;
-	DT_FD int fd = dt_perf_map_open(&owner);
-
-	dt_perf_map_owner_close(&owner);
-	return fd < 0 ? fd : dt_perf_map_load(fd, ret_map);
-}

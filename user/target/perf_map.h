@@ -29,8 +29,6 @@ int dt_perf_map_open(struct dt_perf_map_owner *owner);
 /* Reads an open one from its start. Of one that is larger than DT_PERF_MAP_BYTES_MAX only the end, which is the latest. -ENOMEM. */
 #define DT_PERF_MAP_BYTES_MAX (64u << 20)
 int dt_perf_map_load(int fd, struct dt_perf_map **ret_map);
-/* All at once. */
-int dt_perf_map_read(pid_t pid, struct dt_perf_map **ret_map);
 /* The same from its text; lines that are not as they should be are passed over. */
 int dt_perf_map_parse(const char *text, size_t size, struct dt_perf_map **ret_map);
 void dt_perf_map_free(struct dt_perf_map *map);

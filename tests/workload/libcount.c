@@ -42,6 +42,7 @@ static void *(*next_malloc)(size_t), *(*next_calloc)(size_t, size_t), *(*next_re
 static void *(*next_reallocarray)(void *, size_t, size_t), *(*next_aligned_alloc)(size_t, size_t), *(*next_memalign)(size_t, size_t);
 static void *(*next_valloc)(size_t), *(*next_pvalloc)(size_t), (*next_free)(void *);
 static int (*next_posix_memalign)(void **, size_t, size_t);
+static void (*next_longjmp)(void *, int), (*next_siglongjmp)(void *, int);
 
 /* What dlsym asks for before it has answered. */
 static char bootstrap[BOOTSTRAP_BYTES] __attribute__((aligned(16)));
@@ -415,6 +416,8 @@ static void resolve(void)
 	*(void **)&next_valloc = dlsym(RTLD_NEXT, "valloc");
 	*(void **)&next_pvalloc = dlsym(RTLD_NEXT, "pvalloc");
 	*(void **)&next_posix_memalign = dlsym(RTLD_NEXT, "posix_memalign");
+	*(void **)&next_longjmp = dlsym(RTLD_NEXT, "longjmp");
+	*(void **)&next_siglongjmp = dlsym(RTLD_NEXT, "siglongjmp");
 	*(void **)&next_free = dlsym(RTLD_NEXT, "free");
 	resolving = false;
 	if (!next_malloc || !next_free)
@@ -439,8 +442,8 @@ static void *bootstrap_take(size_t bytes)
 }
 
 /*
- * True: the call is the program's. An earlier one whose frame lies at this height or below was left by longjmp.
- * Each function that is exported calls it with its own frame.
+ * True: the call is the program's. An earlier one whose frame lies at this height or below was left without returning; one
+ * further up may have been, too: longjmp below tells. Each function that is exported calls it with its own frame.
  */
 static bool call_enter(uintptr_t frame)
 {
@@ -575,6 +578,28 @@ EXPORT void free(void *address)
 	} else {
 		next_free(address);
 	}
+}
+
+/*
+ * Of the allocators none jumps, and no handler that interrupts one may come back to it: a jump leaves the call. (Under these
+ * names by way of the assembler: setjmp.h has types of its own. With _FORTIFY_SOURCE it is __longjmp_chk, which is not met here.)
+ */
+EXPORT __attribute__((noreturn)) void jump(void *where, int value) __asm__("longjmp");
+EXPORT __attribute__((noreturn)) void jump(void *where, int value)
+{
+	resolve();
+	call_frame = 0;
+	next_longjmp(where, value);
+	__builtin_unreachable();
+}
+
+EXPORT __attribute__((noreturn)) void signal_jump(void *where, int value) __asm__("siglongjmp");
+EXPORT __attribute__((noreturn)) void signal_jump(void *where, int value)
+{
+	resolve();
+	call_frame = 0;
+	next_siglongjmp(where, value);
+	__builtin_unreachable();
 }
 
 __attribute__((constructor)) static void begin_here(void)

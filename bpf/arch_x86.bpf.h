@@ -23,9 +23,13 @@ struct call_registers {
 
 static __always_inline void arch_at_entry(const struct pt_regs *ctx, struct call_registers *registers)
 {
-	registers->arguments[0] = PT_REGS_PARM1(ctx);
-	registers->arguments[1] = PT_REGS_PARM2(ctx);
-	registers->arguments[2] = PT_REGS_PARM3(ctx);
+	__u64 first = PT_REGS_PARM1(ctx), second = PT_REGS_PARM2(ctx), third = PT_REGS_PARM3(ctx);
+
+	/* All are read here: the verifier takes no address in the context that is chosen at run time. */
+	asm volatile("" : "+r"(first), "+r"(second), "+r"(third));
+	registers->arguments[0] = first;
+	registers->arguments[1] = second;
+	registers->arguments[2] = third;
 	registers->stack = PT_REGS_SP(ctx);
 }
 

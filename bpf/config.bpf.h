@@ -9,7 +9,13 @@ volatile __u64 epoch;
 /* How many rows of `live` are spare. */
 volatile __s64 spare_rows;
 
-/* What programs note of processes, and what userspace tells them of code. Userspace maps and writes these. */
+/* How many images there have been. */
+volatile __u32 image_count;
+
+/* Changes whenever one has begun or ended. */
+volatile __u32 image_news;
+
+/* What programs note of images, and what userspace tells them of code. Userspace maps and writes these. */
 struct dt_process_state process_states[DT_PROCESSES_MAX];
 struct dt_process process_rows[DT_PROCESS_ROWS];
 struct dt_mapping_row mappings[DT_MAPPINGS_MAX];

@@ -8,7 +8,8 @@
  *   count     counters and losses                      walk         the traceback of an event
  *   read      the target's memory                      account      the books
  *   arch_*    registers                                inflight     entry and return of a call
- *   hash      numbers for tracebacks
+ *   hash      numbers for tracebacks                      live       the blocks
+ *   process   whose event it is                           image      fork, exec, exit
  *
  * The BPF cookie of a probe is the number of its site (sites.def). Programs of alloc_* exist twice: as a pair for
  * kernels where entry and return are attached separately, and as one that gets both (uprobe session, 6.13).
@@ -36,97 +37,115 @@
 #include "python_code.bpf.h"
 #include "python.bpf.h"
 #include "walk.bpf.h"
+#include "live.bpf.h"
 #include "account.bpf.h"
 #include "inflight.bpf.h"
+#include "image.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define SKIP_RETURN 1                   /* from a session's entry: the return is not wanted */
 
-/* An account of the current process; whether that is traced is not yet known. */
-static __always_inline void account_init(struct account *account, enum dt_source source, __u32 domain)
+/* The books of an image. False: it is not traced any more. */
+static __always_inline bool account_begin(struct account *account, __u32 slot, enum dt_source source, __u32 domain)
 {
-	account->owner.process = current_tgid() | (__u32)source << DT_OWNER_SOURCE_SHIFT;
+	account->slot = slot;
+	account->owner.process = slot | (__u32)source << DT_OWNER_SOURCE_SHIFT;
 	account->owner.domain = domain;
 	account->half = DT_EPOCH_HALF(epoch);
-	account->generation = 0;
 	account->scratch = NULL;
-	account->process = NULL;
+	account->state = image_state(slot);
+	account->segments = *(volatile __u64 *)&account->state->segments;
+	account->row = image_row(account->state);
+	return account->row;
 }
 
-static __always_inline __u32 account_tgid(const struct account *account)
+/* The books of the image that the current thread runs. False: it is not traced. */
+static __always_inline bool account_open(struct account *account, struct dt_thread *thread, enum dt_source source, __u32 domain)
 {
-	return account->owner.process & DT_OWNER_TGID_MASK;
+	__u32 slot;
+
+	return image_of_thread(thread, &slot) && account_begin(account, slot, source, domain);
 }
 
-/* Looks the process up. False: it is not traced. */
-static __always_inline bool account_find_process(struct account *account)
+/* The books of a call, at its return. False: its image is not traced any more. A call from before a clear is booked there. */
+static __always_inline bool account_reopen(struct account *account, const struct dt_thread *thread, const struct dt_call *call,
+					   enum dt_source source)
 {
-	account->process = process_find(account_tgid(account));
-	if (!account->process)
+	if (image_state(thread->slot)->image != thread->image || !account_begin(account, thread->slot, source, 0))
 		return false;
-	account->generation = account->process->generation;
+	if (DT_SEGMENTS_GENERATION(account->segments) != DT_SEGMENTS_GENERATION(call->segments))
+		account->segments = call->segments;
 	return true;
 }
 
-/* An account of the current process. False: it is not traced. */
-static __always_inline bool account_open(struct account *account, enum dt_source source, __u32 domain)
+/* Takes the traceback of an event in a call that returns to `pc`. */
+static __always_inline void account_walk(struct account *account, __u64 pc, __u64 stack, __u64 frame_pointer)
 {
-	account_init(account, source, domain);
-	return account_find_process(account);
-}
-
-/* The account of a call, at its return. False: the process is not traced any more. */
-static __always_inline bool account_reopen(struct account *account, const struct dt_call *call)
-{
-	account->owner = call->owner;
-	account->half = DT_EPOCH_HALF(epoch);
-	account->scratch = NULL;
-	account->process = process_in_slot(call->slot);
-	account->generation = call->generation;
-	return account->process;
+	account->scratch = scratch_claim();
+	if (account->scratch)
+		traceback_walk(account->scratch, account->row, account->slot, pc, stack, frame_pointer);
 }
 
 /* ---- malloc, calloc, realloc, posix_memalign … ------------------------------------------------------------------- */
 
-static __always_inline int alloc_at_entry(struct pt_regs *ctx, __u32 site)
+static __always_inline struct dt_call *thread_call(struct dt_thread *thread, enum dt_source source)
 {
-	struct call_registers registers;
-	struct account account;
-	struct dt_call *call;
-
-	if (site >= DT_SITE_COUNT || !account_open(&account, DT_SOURCE_LIBC, 0))
-		return SKIP_RETURN;
-	call = bpf_task_storage_get(&calls, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!call) {
-		count_add(DT_COUNTER_calls_full);
-		return SKIP_RETURN;
-	}
-	arch_at_entry(ctx, &registers);
-	return call_enter(&account, call, site, &registers) ? 0 : SKIP_RETURN;
+	return &thread->calls[source & (DT_SOURCES_CALLED - 1)];
 }
 
-static __always_inline int alloc_at_return(struct pt_regs *ctx)
+static __always_inline int alloc_at_entry(struct pt_regs *ctx, __u32 site)
 {
-	struct dt_call *call = bpf_task_storage_get(&calls, bpf_get_current_task_btf(), NULL, 0);
+	struct dt_thread *thread = thread_find();
+	struct call_registers registers;
+	enum dt_source source;
+	struct account account;
+
+	if (site >= DT_SITE_COUNT)
+		return SKIP_RETURN;
+	source = site_row(site)->source;
+	if (!account_open(&account, thread, source, 0))
+		return SKIP_RETURN;
+	if (!thread) {
+		thread = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+		if (!thread) {
+			count_add(DT_COUNTER_calls_full);
+			return SKIP_RETURN;
+		}
+		thread->slot = account.slot;
+		thread->image = account.state->image;
+	}
+	arch_at_entry(ctx, &registers);
+	return call_enter(&account, thread_call(thread, source), site, &registers) ? 0 : SKIP_RETURN;
+}
+
+static __always_inline int alloc_at_return(struct pt_regs *ctx, enum dt_source source)
+{
+	struct dt_thread *thread = thread_find();
 	enum call_outcome outcome;
 	struct account account;
+	struct dt_call *call;
 	__u64 address = 0;
 
-	if (!call || !call->stack || !account_reopen(&account, call))
+	if (!thread)
+		return 0;
+	call = thread_call(thread, source);
+	if (!call->stack || !account_reopen(&account, thread, call, source))
 		return 0;
 	if (!call_exit(&account, call, arch_return_slot(ctx)))
 		return 0;
 	outcome = call_outcome(call, PT_REGS_RC(ctx), &address);
-	if (outcome == CALL_ALLOCATED) {
-		account.scratch = scratch_claim();
-		if (account.scratch)
-			traceback_walk(account.scratch, account.process, account_tgid(&account),
-				       PT_REGS_IP(ctx), PT_REGS_SP(ctx), PT_REGS_FP(ctx));
-	}
+	if (outcome == CALL_ALLOCATED)
+		account_walk(&account, PT_REGS_IP(ctx), PT_REGS_SP(ctx), PT_REGS_FP(ctx));
 	call_book(&account, call, outcome, address);
 	scratch_release(account.scratch);
 	return 0;
+}
+
+/* The source of a probe's site. */
+static __always_inline enum dt_source cookie_source(struct pt_regs *ctx)
+{
+	return site_row(bpf_get_attach_cookie(ctx))->source;
 }
 
 SEC("?uprobe")
@@ -138,7 +157,7 @@ int alloc_enter(struct pt_regs *ctx)
 SEC("?uprobe")
 int alloc_exit(struct pt_regs *ctx)
 {
-	return alloc_at_return(ctx);
+	return alloc_at_return(ctx, cookie_source(ctx));
 }
 
 SEC("?uprobe")
@@ -147,7 +166,7 @@ int alloc_session(struct pt_regs *ctx)
 	/* At the entry the instruction pointer is the probed address; at the return it is the caller's. */
 	if (PT_REGS_IP(ctx) == bpf_get_func_ip(ctx))
 		return alloc_at_entry(ctx, bpf_get_attach_cookie(ctx));
-	return alloc_at_return(ctx);
+	return alloc_at_return(ctx, cookie_source(ctx));
 }
 
 /* ---- free -------------------------------------------------------------------------------------------------------- */
@@ -168,18 +187,19 @@ static __always_inline bool free_is_allocators(const struct pt_regs *ctx, const 
 SEC("?uprobe")
 int free_enter(struct pt_regs *ctx)
 {
-	__u64 address = PT_REGS_PARM1(ctx);
+	const struct dt_site_row *site = site_row(bpf_get_attach_cookie(ctx));
+	struct dt_thread *thread = thread_find();
+	enum dt_source source = site->source;
+	struct call_registers registers;
 	struct account account;
-	struct dt_call *call;
+	__u64 address;
 
-	if (!address)
+	arch_at_entry(ctx, &registers);
+	address = arch_argument(&registers, site->block);
+	if (!address || (thread && call_holds(thread_call(thread, source), registers.stack)))
 		return 0;
-	call = bpf_task_storage_get(&calls, bpf_get_current_task_btf(), NULL, 0);
-	if (call && call_holds(call, PT_REGS_SP(ctx)))
-		return 0;
-	account_init(&account, DT_SOURCE_LIBC, 0);
-	if (!account_remove(&account, address) && account_find_process(&account))
-		count_add(free_is_allocators(ctx, account.process) ? DT_COUNTER_allocator_frees : DT_COUNTER_unmatched_frees);
+	if (account_open(&account, thread, source, 0) && !account_remove(&account, address))
+		count_add(free_is_allocators(ctx, process_row(account.row)) ? DT_COUNTER_allocator_frees : DT_COUNTER_unmatched_frees);
 	return 0;
 }
 
@@ -201,14 +221,11 @@ int track_enter(struct pt_regs *ctx)
 	struct account account;
 
 	/* Domain 0 is CPython's own; NumPy 2.5 and later names it in probes for memory that it does not track. */
-	if (!domain || !address || !domain_is_wanted(domain) || !account_open(&account, DT_SOURCE_TRACEMALLOC, domain))
+	if (!domain || !address || !domain_is_wanted(domain) ||
+	    !account_open(&account, thread_find(), DT_SOURCE_TRACEMALLOC, domain))
 		return 0;
-	account.scratch = scratch_claim();
-	if (account.scratch) {
-		read_u64(stack, &return_address);
-		traceback_walk(account.scratch, account.process, account_tgid(&account),
-			       return_address, stack + sizeof(return_address), PT_REGS_FP(ctx));
-	}
+	read_u64(stack, &return_address);
+	account_walk(&account, return_address, stack + sizeof(return_address), PT_REGS_FP(ctx));
 	account_add(&account, address, bytes, NULL);
 	scratch_release(account.scratch);
 	return 0;
@@ -223,8 +240,7 @@ int untrack_enter(struct pt_regs *ctx)
 
 	if (!domain || !address || !domain_is_wanted(domain))
 		return 0;
-	account_init(&account, DT_SOURCE_TRACEMALLOC, domain);
-	if (!account_remove(&account, address) && account_find_process(&account))
+	if (account_open(&account, thread_find(), DT_SOURCE_TRACEMALLOC, domain) && !account_remove(&account, address))
 		count_add(DT_COUNTER_unmatched_frees);
 	return 0;
 }
@@ -235,10 +251,12 @@ int untrack_enter(struct pt_regs *ctx)
 SEC("?uprobe")
 int code_enter(struct pt_regs *ctx)
 {
-	const struct dt_process *process = process_find(current_tgid());
+	__u32 slot;
 
-	if (process && process->python.number)
-		python_known_remove(process->python.number, PT_REGS_PARM1(ctx));
+	if (!image_of_thread(thread_find(), &slot))
+		return 0;
+	if (process_row(image_row(image_state(slot)))->python.frees_are_seen)
+		python_known_remove(image_state(slot)->image, PT_REGS_PARM1(ctx));
 	return 0;
 }
 
@@ -261,12 +279,10 @@ static __always_inline __u32 loader_state(const struct dt_process *process)
  * Notes that the loader unmaps files. `removals` is odd while it does: from its call before to its call after, which are
  * ordered by the loader's own lock.
  */
-static __always_inline void note_removal(const struct dt_process *process, __u32 state)
+static __always_inline void note_removal(struct dt_process_state *image, __u32 state)
 {
-	__u32 *removals = &process_states[process->slot & (DT_PROCESSES_MAX - 1)].removals;
-
-	if ((state == LOADER_DELETE) != (*removals & 1))
-		__sync_fetch_and_add(removals, 1);
+	if ((state == LOADER_DELETE) != (image->removals & 1))
+		__sync_fetch_and_add(&image->removals, 1);
 }
 
 static __always_inline bool is_main_thread(void)
@@ -284,18 +300,104 @@ static __always_inline bool is_main_thread(void)
 SEC("?uprobe")
 int mappings_enter(struct pt_regs *ctx)
 {
-	struct dt_event event = { .type = DT_EVENT_MAPPINGS, .tgid = current_tgid() };
-	const struct dt_process *process = process_find(event.tgid);
+	struct dt_event event = { .type = DT_EVENT_MAPPINGS };
+	struct dt_process_state *image;
 	__u32 state;
 
 	(void)ctx;
-	if (!process)
+	if (!image_of_thread(thread_find(), &event.slot))
 		return 0;
-	state = loader_state(process);
-	note_removal(process, state);
+	image = image_state(event.slot);
+	if (!image_row(image))
+		return 0;
+	state = loader_state(process_row(image_row(image)));
+	note_removal(image, state);
 	if (bpf_ringbuf_output(&events, &event, sizeof(event), 0))
 		count_add(DT_COUNTER_mappings_lost);
-	if (process->hold && state == LOADER_CONSISTENT && is_main_thread() && kernel_signal_is_free())
+	if (image->hold && state == LOADER_CONSISTENT && is_main_thread() && kernel_signal_is_free())
 		bpf_send_signal_thread(DT_HOLD_SIGNAL);
+	return 0;
+}
+
+/* ---- fork, exec, exit: where children, or all processes, are traced ---------------------------------------------- */
+
+/* The child has not run yet. What shares its parent's memory (vfork, posix_spawn) is booked with that one. */
+SEC("?tp_btf/sched_process_fork")
+int process_fork(__u64 *ctx)
+{
+	const struct task_struct *parent = (void *)ctx[0], *child = (void *)ctx[1];
+	struct dt_process_state *state;
+	__u32 slot, heir, tgid;
+
+	if (child->tgid == parent->tgid || !image_of_thread(thread_find(), &slot))
+		return 0;
+	tgid = image_tgid(child);
+	if (!tgid)
+		return 0;
+	if (child->mm == parent->mm) {
+		if (bpf_map_update_elem(&processes, &tgid, &slot, BPF_ANY))
+			count_add(DT_COUNTER_processes_full);
+		else
+			__sync_fetch_and_add(&image_state(slot)->sharers, 1);
+		return 0;
+	}
+	state = image_new(tgid, &heir);
+	if (!state)
+		return 0;
+	image_inherit(state, slot);
+	if (parent->signal->nr_threads > 1)
+		count_add(DT_COUNTER_forks_with_threads);
+	image_show(state, tgid, heir);
+	image_tell(heir);
+	return 0;
+}
+
+/* The current thread is the only one of its process, and begins another program. */
+SEC("?tp_btf/sched_process_exec")
+int process_exec(__u64 *ctx)
+{
+	const struct task_struct *task = (void *)ctx[0];
+	struct dt_thread *thread = thread_find();
+	struct dt_process_state *state;
+	__u32 tgid = current_tgid(), slot;
+	const __u32 *found = bpf_map_lookup_elem(&processes, &tgid);
+	__u32 ppid = 0;
+
+	if (thread)
+		__builtin_memset(thread, 0, sizeof(*thread));
+	if (found) {
+		ppid = image_state(*found)->tgid == tgid ? image_state(*found)->ppid : image_state(*found)->tgid;
+		image_end(tgid, *found, DT_IMAGE_REPLACED);
+	}
+	if (config.follow == DT_FOLLOW_CHILDREN ? !found : !image_is_chosen(task, tgid))
+		state = NULL;
+	else
+		state = image_new(tgid, &slot);
+	if (!state) {
+		bpf_map_delete_elem(&processes, &tgid);
+		return 0;
+	}
+	state->ppid = ppid;
+	bpf_get_current_comm(state->comm, sizeof(state->comm));
+	image_show(state, tgid, slot);
+	image_tell(slot);
+	return 0;
+}
+
+/* A thread ends; its process does with the last one. */
+SEC("?tp_btf/sched_process_exit")
+int process_exit(__u64 *ctx)
+{
+	const struct task_struct *task = (void *)ctx[0];
+	__u32 tgid = current_tgid();
+	const __u32 *found;
+
+	if (task->signal->live.counter)
+		return 0;
+	found = bpf_map_lookup_elem(&processes, &tgid);
+	if (!found)
+		return 0;
+	image_end(tgid, *found, DT_IMAGE_ENDED);
+	bpf_map_delete_elem(&processes, &tgid);
 	return 0;
 }

@@ -44,7 +44,7 @@ static __always_inline void call_abandon(const struct account *account, struct d
 {
 	count_add(DT_COUNTER_calls_abandoned);
 	if (call->has_old)
-		account_put_back(account, call->block, &call->old);
+		live_put_back(account, call->block, &call->old);
 	call->stack = 0;
 }
 
@@ -63,11 +63,9 @@ static __always_inline bool call_enter(const struct account *account, struct dt_
 	call->bytes = call_bytes(site, registers);
 	call->block = site->shape == DT_SHAPE_OUT ? arch_argument(registers, site->out) :
 		      site->shape == DT_SHAPE_REALLOC ? arch_argument(registers, site->block) : 0;
-	call->owner = account->owner;
-	call->generation = account->generation;
-	call->slot = account->process ? account->process->slot : 0;
+	call->segments = account->segments;
 	/* Taken out now: once the allocator has it back, another thread may get its address before we see the return. */
-	call->has_old = site->shape == DT_SHAPE_REALLOC && call->block && account_take(account, call->block, &call->old);
+	call->has_old = site->shape == DT_SHAPE_REALLOC && call->block && live_take(account, call->block, &call->old);
 	call->stack = registers->stack;
 	return true;
 }
@@ -116,7 +114,7 @@ static __always_inline void call_book(const struct account *account, const struc
 	if (outcome == CALL_FAILED) {
 		count_add(DT_COUNTER_failed_allocations);
 		if (replaces)
-			account_put_back(account, call->block, &call->old);
+			live_put_back(account, call->block, &call->old);
 		return;
 	}
 	if (!replaces && call->block && site_row(call->site)->shape == DT_SHAPE_REALLOC)

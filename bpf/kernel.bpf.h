@@ -28,7 +28,56 @@ struct sighand_struct {
 	} action[64];
 } __attribute__((preserve_access_index));
 
+/* The numbers of a process, in each pid namespace that it is in, from the initial one on (include/linux/pid.h). */
+#define PID_NAMESPACE_LEVELS_MAX 33     /* include/linux/pid_namespace.h: MAX_PID_NS_LEVEL, and the initial one */
+
+struct pid_namespace {
+	struct {
+		unsigned int inum;
+	} ns;
+} __attribute__((preserve_access_index));
+
+struct upid {
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+} __attribute__((preserve_access_index));
+
+/* The file of a program (include/linux/mm_types.h, fs.h). */
+struct super_block {
+	unsigned int s_dev;
+} __attribute__((preserve_access_index));
+
+struct inode {
+	unsigned long i_ino;
+	struct super_block *i_sb;
+} __attribute__((preserve_access_index));
+
+struct file {
+	struct inode *f_inode;
+} __attribute__((preserve_access_index));
+
+struct mm_struct {
+	struct file *exe_file;
+} __attribute__((preserve_access_index));
+
+/* What the threads of a process share: `live` counts those that have not ended (include/linux/sched/signal.h). */
+struct signal_struct {
+	struct {
+		int counter;
+	} live;
+	int nr_threads;
+} __attribute__((preserve_access_index));
+
 struct task_struct {
+	int tgid;
+	struct mm_struct *mm;
+	struct signal_struct *signal;
+	struct pid *thread_pid;
 	struct thread_struct thread;
 	struct uprobe_task *utask;
 	struct sighand_struct *sighand;

@@ -7,10 +7,17 @@
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, DT_PROCESSES_MAX);
+	__uint(max_entries, 2 * DT_PROCESSES_MAX); /* some share an image: vfork() */
 	__type(key, __u32);
 	__type(value, __u32);
 } processes SEC(".maps");
+
+/* Slots of process_states that no image has. */
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK);
+	__uint(max_entries, DT_PROCESSES_MAX);
+	__uint(value_size, sizeof(__u32));
+} free_slots SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -19,6 +26,14 @@ struct {
 	__type(key, struct dt_block_key);
 	__type(value, struct dt_block);
 } live SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct dt_past_key);
+	__type(value, struct dt_block);
+} past_blocks SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -56,13 +71,13 @@ struct {
 	__uint(max_entries, 16 * 1024 * 1024);
 } events SEC(".maps");
 
-/* The allocator call that a thread is in; goes with the thread. */
+/* What is kept of a thread; goes with it. */
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
-	__type(value, struct dt_call);
-} calls SEC(".maps");
+	__type(value, struct dt_thread);
+} threads SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

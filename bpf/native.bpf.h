@@ -38,10 +38,10 @@ static __always_inline int frame_push(struct dt_scratch *scratch, __u32 kind, __
 #define ASK_INTERVAL_NS 100000000
 
 /* Asks userspace to look at the mappings again, now and then: an address that stays unknown may be none. */
-static __always_inline void native_ask(const struct dt_process *process, __u32 tgid)
+static __always_inline void native_ask(__u32 slot)
 {
-	struct dt_process_state *state = &process_states[process->slot & (DT_PROCESSES_MAX - 1)];
-	struct dt_event event = { .type = DT_EVENT_UNKNOWN, .tgid = tgid };
+	struct dt_process_state *state = image_state(slot);
+	struct dt_event event = { .type = DT_EVENT_UNKNOWN, .slot = slot };
 	__u64 asked_ns = state->asked_ns, now = bpf_ktime_get_ns();
 
 	if (now - asked_ns < ASK_INTERVAL_NS || __sync_val_compare_and_swap(&state->asked_ns, asked_ns, now) != asked_ns)
@@ -51,9 +51,9 @@ static __always_inline void native_ask(const struct dt_process *process, __u32 t
 }
 
 /* Have libraries been unloaded since the mappings were read? Others may stand in their place. */
-static __always_inline bool native_is_stale(const struct dt_process *process)
+static __always_inline bool native_is_stale(const struct dt_process *process, const struct dt_scratch *scratch)
 {
-	__u32 removals = process_states[process->slot & (DT_PROCESSES_MAX - 1)].removals;
+	__u32 removals = image_state(scratch->traceback.event.slot)->removals;
 
 	return removals != process->removals || removals & 1;
 }
@@ -86,7 +86,7 @@ static __always_inline enum dt_truncation native_find_mapping(const struct dt_pr
 	native->bytes = found->end - found->start;
 	if (!process->mapping_count || address - native->start >= native->bytes) {
 		native->bytes = 0;
-		native_ask(process, scratch->traceback.event.tgid);
+		native_ask(scratch->traceback.event.slot);
 		return DT_TRUNCATION_unknown_mapping;
 	}
 	if (found->flags & DT_MAPPING_RETURN_PROBES)
@@ -303,7 +303,7 @@ static __always_inline __u64 native_address(const struct native_state *native)
 /* A library may go, and another one come to lie at its addresses: the traceback is told from those through that one. */
 static __always_inline enum dt_truncation native_mix_file(const struct dt_process *process, struct dt_scratch *scratch, __u32 file)
 {
-	if (native_is_stale(process))
+	if (native_is_stale(process, scratch))
 		return DT_TRUNCATION_stale_mapping;
 	if (scratch->native.index >= 0)
 		scratch->traceback.traceback = hash_mix(scratch->traceback.traceback, file);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* process: the traced processes, by their ids. */
+/* process: the image that a thread runs, and its state. */
 
 /* The thread group as userspace knows it. 0: it is not in that namespace. */
 static __always_inline __u32 current_tgid(void)
@@ -13,18 +13,46 @@ static __always_inline __u32 current_tgid(void)
 	return info.tgid;
 }
 
-/* The process of a slot; NULL: it is not traced any more. The row is read once: the next moment it may be another one. */
-static __always_inline const struct dt_process *process_in_slot(__u32 slot)
+static __always_inline struct dt_process_state *image_state(__u32 slot)
 {
-	__u32 row = *(volatile __u32 *)&process_states[slot & (DT_PROCESSES_MAX - 1)].row;
-
-	return row ? &process_rows[row & (DT_PROCESS_ROWS - 1)] : NULL;
+	return &process_states[slot & (DT_PROCESSES_MAX - 1)];
 }
 
-/* NULL: it is not traced. */
-static __always_inline const struct dt_process *process_find(__u32 tgid)
+/* Number of the row with what is known of its program; 0: it is not traced (any more). Read once: the next moment it may be another. */
+static __always_inline __u32 image_row(const struct dt_process_state *state)
 {
-	const __u32 *slot = bpf_map_lookup_elem(&processes, &tgid);
+	return *(const volatile __u32 *)&state->row;
+}
 
-	return slot ? process_in_slot(*slot) : NULL;
+static __always_inline const struct dt_process *process_row(__u32 row)
+{
+	return &process_rows[row & (DT_PROCESS_ROWS - 1)];
+}
+
+/* What is kept of the current thread; NULL: nothing. */
+static __always_inline struct dt_thread *thread_find(void)
+{
+	return bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, 0);
+}
+
+/* The slot of the image that the current thread runs. False: it is not traced. */
+static __always_inline bool image_of_thread(struct dt_thread *thread, __u32 *slot)
+{
+	const __u32 *found;
+	__u32 tgid;
+
+	if (thread && thread->image && image_state(thread->slot)->image == thread->image) {
+		*slot = thread->slot;
+		return true;
+	}
+	tgid = current_tgid();
+	found = bpf_map_lookup_elem(&processes, &tgid);
+	if (!found)
+		return false;
+	*slot = *found;
+	if (thread) {
+		thread->slot = *slot;
+		thread->image = image_state(*slot)->image;
+	}
+	return true;
 }

@@ -10,56 +10,56 @@
 
 static struct python_known_set known_codes[PYTHON_KNOWN_SETS];
 
-static __always_inline struct python_known_set *python_known_set(__u32 interpreter, __u64 code)
+static __always_inline struct python_known_set *python_known_set(__u32 image, __u64 code)
 {
-	return &known_codes[hash_mix(interpreter, code) >> 40 & (PYTHON_KNOWN_SETS - 1)];
+	return &known_codes[hash_mix(image, code) >> 40 & (PYTHON_KNOWN_SETS - 1)];
 }
 
-static __always_inline __u64 python_known_check(__u64 code, __u64 number, __u32 interpreter, __s32 first_traceable)
+static __always_inline __u64 python_known_check(__u64 code, __u64 number, __u32 image, __s32 first_traceable)
 {
-	return code ^ number ^ ((__u64)interpreter << 32 | (__u32)first_traceable);
+	return code ^ number ^ ((__u64)image << 32 | (__u32)first_traceable);
 }
 
 /* True: `python` has got what is known of it. Rows are read as they are written; the check finds mixtures. */
-static __always_inline bool python_known_get(const struct python_known *row, __u32 interpreter, __u64 code, struct python_state *python)
+static __always_inline bool python_known_get(const struct python_known *row, __u32 image, __u64 code, struct python_state *python)
 {
 	const volatile struct python_known *known = row;
 	__u64 number;
 	__s32 first_traceable;
 
-	if (known->code != code || known->interpreter != interpreter)
+	if (known->code != code || known->image != image)
 		return false;
 	number = known->number;
 	first_traceable = known->first_traceable;
-	if (known->check != python_known_check(code, number, interpreter, first_traceable))
+	if (known->check != python_known_check(code, number, image, first_traceable))
 		return false;
 	python->number = number;
 	python->first_traceable = first_traceable;
 	return true;
 }
 
-static __always_inline void python_known_put(__u32 interpreter, __u64 code, const struct python_state *python)
+static __always_inline void python_known_put(__u32 image, __u64 code, const struct python_state *python)
 {
-	struct python_known_set *set = python_known_set(interpreter, code);
+	struct python_known_set *set = python_known_set(image, code);
 	volatile struct python_known *row = &set->ways[0];
 
 	if (set->ways[0].code && set->ways[0].code != code && (!set->ways[1].code || python->number & 1))
 		row = &set->ways[1];
 	row->code = 0;
 	row->number = python->number;
-	row->interpreter = interpreter;
+	row->image = image;
 	row->first_traceable = python->first_traceable;
-	row->check = python_known_check(code, python->number, interpreter, python->first_traceable);
+	row->check = python_known_check(code, python->number, image, python->first_traceable);
 	row->code = code;
 }
 
 /* A code object is being freed. */
-static __always_inline void python_known_remove(__u32 interpreter, __u64 code)
+static __always_inline void python_known_remove(__u32 image, __u64 code)
 {
-	struct python_known_set *set = python_known_set(interpreter, code);
+	struct python_known_set *set = python_known_set(image, code);
 
 	for (int i = 0; i < PYTHON_KNOWN_WAYS; i++)
-		if (set->ways[i].code == code && set->ways[i].interpreter == interpreter)
+		if (set->ways[i].code == code && set->ways[i].image == image)
 			set->ways[i].code = 0;
 }
 
@@ -171,9 +171,9 @@ static __always_inline __u64 python_code_number(const struct python_state *pytho
 /* ---- the whole of it --------------------------------------------------------------------------------------------- */
 
 /* Sends what was read, unless it was sent before. False: the ring buffer is full. */
-static __always_inline bool python_code_send(struct python_state *python, __u32 tgid)
+static __always_inline bool python_code_send(struct python_state *python, __u32 slot, __u32 image)
 {
-	struct dt_code_key key = { .code = python->number, .tgid = tgid };
+	struct dt_code_key key = { .code = python->number, .image = image };
 	struct dt_code_event *event = &python->event;
 	__u32 lines = event->lines_size;
 	__u8 sent = 1;
@@ -183,7 +183,7 @@ static __always_inline bool python_code_send(struct python_state *python, __u32 
 	if (lines > DT_CODE_LINES_BYTES)
 		lines = DT_CODE_LINES_BYTES;
 	event->event.type = DT_EVENT_CODE;
-	event->event.tgid = tgid;
+	event->event.slot = slot;
 	event->code = python->number;
 	event->reserved = 0;
 	if (bpf_ringbuf_output(&events, event, offsetof(struct dt_code_event, lines) + lines, 0)) {
@@ -219,18 +219,18 @@ static __always_inline bool python_code_learn(const struct dt_process *process, 
 		return true;
 	}
 	python->number = python_code_number(python);
-	if (python_code_send(python, scratch->traceback.event.tgid) && interpreter->number && references)
-		python_known_put(interpreter->number, code, python);
+	if (python_code_send(python, scratch->traceback.event.slot, scratch->image) && interpreter->frees_are_seen && references)
+		python_known_put(scratch->image, code, python);
 	return true;
 }
 
 /* The number of a code object, and its first traceable instruction, into scratch->python. False: it cannot be read. */
 static __always_inline bool python_code_find(const struct dt_process *process, struct dt_scratch *scratch, __u64 code)
 {
-	const struct python_known_set *set = python_known_set(process->python.number, code);
+	const struct python_known_set *set = python_known_set(scratch->image, code);
 
-	for (int i = 0; i < PYTHON_KNOWN_WAYS && process->python.number; i++)
-		if (python_known_get(&set->ways[i], process->python.number, code, &scratch->python))
+	for (int i = 0; i < PYTHON_KNOWN_WAYS && process->python.frees_are_seen; i++)
+		if (python_known_get(&set->ways[i], scratch->image, code, &scratch->python))
 			return true;
 	return python_code_learn(process, scratch, code);
 }

@@ -7,11 +7,16 @@ struct dt_call {
 	__u64 bytes;                    /* asked for */
 	__u64 block;                    /* OUT: where the block is stored; REALLOC: the block that went in */
 	struct dt_block old;            /* REALLOC: what was booked for it */
+	__u64 segments;                 /* of the image at the entry */
 	__u32 site;
 	__u32 has_old;
-	struct dt_owner owner;          /* as of the entry */
-	__u32 generation;
-	__u32 slot;                     /* of the process, so that the return need not look it up */
+};
+
+/* What is kept of a thread. Its image is looked up once: while the slot still has this number, it is that one. */
+struct dt_thread {
+	__u32 slot;
+	__u32 image;                    /* 0: not known */
+	struct dt_call calls[DT_SOURCES_CALLED]; /* by source: a call of one may be made in a call of another */
 };
 
 #define PAGE_MASK 4095
@@ -73,6 +78,8 @@ struct dt_scratch {
 	__u32 kept[2];                  /* frames by kind */
 	__u32 is_cut;                   /* a mixed traceback has reached a limit */
 	__u32 unplaced_from;            /* frames before those that had no place; ~0: all have */
+	__u32 image;
+	__u32 reserved;
 	struct native_state native;
 	struct python_state python;
 	__u64 stack[STACK_WINDOW_WORDS]; /* a piece of the native stack */
@@ -87,7 +94,7 @@ struct dt_scratch {
 struct python_known {
 	__u64 code;
 	__u64 number;
-	__u32 interpreter;              /* dt_interpreter.number */
+	__u32 image;
 	__s32 first_traceable;
 	__u64 check;
 };

@@ -118,21 +118,23 @@ static long walk_step(__u32 index, void *context)
 	return walk->scratch->phase == WALK_DONE;
 }
 
-/* Walks the stack of an event in a call that returns to `return_address`. */
-static __always_inline void traceback_walk(struct dt_scratch *scratch, const struct dt_process *process, __u32 tgid,
+/* Walks the stack of an event, in a call that returns to `return_address`, of the image in `slot`, whose program `row` describes. */
+static __always_inline void traceback_walk(struct dt_scratch *scratch, __u32 row, __u32 slot,
 					   __u64 return_address, __u64 stack, __u64 frame_pointer)
 {
+	const struct dt_process *process = process_row(row);
 	struct dt_traceback_event *traceback = &scratch->traceback;
 	struct walk walk = { .process = process, .scratch = scratch };
 
 	traceback->event.type = DT_EVENT_TRACEBACK;
-	traceback->event.tgid = tgid;
-	traceback->mappings_version = process->mappings_version;
+	traceback->event.slot = slot;
+	traceback->row = row;
 	traceback->total_frames = traceback->frame_count = 0;
 	traceback->truncation = DT_TRUNCATION_none;
 	traceback->traceback = config.hash_seed;
 	scratch->kept[0] = scratch->kept[1] = 0;
 	scratch->is_cut = 0;
+	scratch->image = image_state(slot)->image;
 	scratch->unplaced_from = ~0u;
 	native_begin(scratch, return_address, stack, frame_pointer);
 	if (config.stack == DT_STACK_NATIVE)

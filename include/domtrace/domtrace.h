@@ -54,6 +54,12 @@ struct dt_session_opts {
 	const char *stack;              /* which frames: "auto", "python", "native", "mixed"; NULL: "auto" */
 	bool raw_names;                 /* function names as the linker knows them, not demangled */
 	bool debuginfod;                /* ask the servers of $DEBUGINFOD_URLS for debug information that is not on this machine */
+	bool children;                  /* trace, too, whatever descends from the traced processes */
+	bool all;                       /* trace every program that starts from now on, and its descendants, where these hold: */
+	const char *comm;               /* … its name, of at most 15 characters */
+	const char *user;               /* … its user, by name or number */
+	const char *cgroup;             /* … directory of a cgroup (version 2) that it is in */
+	const char *exe;                /* … path of its executable */
 };
 
 /* Loads the BPF programs. -EINVAL: an option is wrong. -EPERM, -ENOTSUP: the machine or the user lacks what it takes. */
@@ -63,6 +69,11 @@ void dt_session_free(struct dt_session *session);
 
 /* Traces a running process from now on. -ESRCH: no such process. -ENOENT: nothing in it that the domains ask for. */
 int dt_session_add_process(struct dt_session *session, pid_t pid);
+/*
+ * Traces every running process for which the options of `all` hold and that has what the domains ask for. Others are passed over;
+ * *ret_count says how many are traced now.
+ */
+int dt_session_add_all(struct dt_session *session, size_t *ret_count);
 /* Starts argv[0] (found through PATH) and traces it from its first allocation on. -ENOENT, -EACCES: as execvp. */
 int dt_session_launch(struct dt_session *session, char *const argv[], pid_t *ret_pid);
 
@@ -70,13 +81,18 @@ int dt_session_launch(struct dt_session *session, char *const argv[], pid_t *ret
 int dt_session_fd(const struct dt_session *session);
 /* Does what is due, without blocking: reads new tracebacks, follows mappings and exits. */
 int dt_session_dispatch(struct dt_session *session);
-/* How many of the processes still run. */
+/* How many of the processes still run; with `all`, one more: there may always be others. */
 size_t dt_session_running(const struct dt_session *session);
 /* Wait status (waitpid) of the launched command. -EAGAIN: it still runs. -ECHILD: none was launched. */
 int dt_session_command_status(const struct dt_session *session, int *ret_status);
 
 /* `label`: interval, signal, request, final, exit, peak, marker:TEXT. -ESHUTDOWN: tracing has been stopped. */
 int dt_session_take_snapshot(struct dt_session *session, const char *label, struct dt_snapshot **ret_snapshot);
+/*
+ * The last tables of descendants that have ended (label "exit"); each process is in one such snapshot and then in none. They are
+ * gathered for a while, unless `at_once`. -EAGAIN: there are none (yet).
+ */
+int dt_session_take_ended(struct dt_session *session, bool at_once, struct dt_snapshot **ret_snapshot);
 /* Forgets all blocks; counts start again from zero. */
 int dt_session_clear_traces(struct dt_session *session);
 /* Detaches. Afterwards snapshots are refused with -ESHUTDOWN. */

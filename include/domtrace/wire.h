@@ -11,7 +11,10 @@
  *   traceback  the frames that led to an event
  *   rule       how a frame's caller is found from it: one row of an unwind table says where a rule begins to hold
  *   trace      the books of one traceback in one domain of one process
- *   generation of a process: the time between two clears or execs; blocks of an earlier one are forgotten
+ *   image      a program that runs in a process, from its exec or fork on to the next exec or the end
+ *   heir       an image that was forked off another: the blocks that were live then are in its memory, too
+ *   segment    of an image: the time between two forks of heirs (or clears), numbered from 1
+ *   generation of an image: the time between two clears; blocks of an earlier one are forgotten
  *   half       one of two sets of counters; events write one while a snapshot reads the other
  *   loss       something that is missing from the tables
  *
@@ -28,14 +31,18 @@
 #define DT_FRAMES_WALKED_MAX 2048       /* frames that are walked to count them */
 #define DT_FRAME_LIMIT_DEFAULT 64       /* frames kept unless the user says otherwise */
 #define DT_DOMAIN_FILTER_MAX 32         /* domain numbers in one filter */
+#define DT_COMM_BYTES 16                /* of a thread's name, with its NUL (include/linux/sched.h: TASK_COMM_LEN) */
 #define DT_ALLOCATOR_CALLS_MAX 8        /* calls of free() from inside the allocator, per process */
 
 /* Who speaks of a block. The value is part of map keys (8 bits). */
 enum dt_source {
 	DT_SOURCE_LIBC,                 /* malloc and its family */
+	DT_SOURCE_PYTHON,               /* CPython's own allocators: tracemalloc's domain 0 */
 	DT_SOURCE_TRACEMALLOC,          /* PyTraceMalloc_Track and _Untrack */
 	DT_SOURCE_COUNT,
 };
+
+#define DT_SOURCES_CALLED 2             /* the first so many are functions whose return is awaited; a power of two */
 
 enum dt_shape {
 	DT_SHAPE_ALLOC,
@@ -87,20 +94,20 @@ enum dt_stack {
 /* ---- keys and values of the tables ------------------------------------------------------------------------ */
 
 /*
- * Whose block: a process and a domain. `process` is the thread group id (see dt_config) in the low 24
- * bits and enum dt_source in the high 8 (PID_MAX_LIMIT is 2^22 on 64-bit: include/linux/threads.h).
+ * Whose block: an image and a domain. `process` is the image's slot in the low 24 bits and enum dt_source in the high 8. A slot
+ * is given to another image only when no row of any table speaks of it any more.
  */
 struct dt_owner {
 	__u32 process;
-	__u32 domain;                   /* tracemalloc's domain number; 0 for libc */
+	__u32 domain;                   /* tracemalloc's domain number; 0 for libc and python */
 };
 
 #define DT_OWNER_SOURCE_SHIFT 24
-#define DT_OWNER_TGID_MASK ((1u << DT_OWNER_SOURCE_SHIFT) - 1)
+#define DT_OWNER_SLOT_MASK ((1u << DT_OWNER_SOURCE_SHIFT) - 1)
 
 /*
- * map `live`: one row a live block, 40 bytes. A row whose traceback is DT_TRACEBACK_TOTAL, which no block has, is spare:
- * kept for the next block at its address.
+ * map `live`: one row a block, 40 bytes. The row of a block that has gone may stay: spare, for the next block at its address, or
+ * because heirs look into it.
  */
 struct dt_block_key {
 	struct dt_owner owner;
@@ -108,9 +115,30 @@ struct dt_block_key {
 };
 
 struct dt_block {
-	__u64 bytes;                    /* as the program asked for */
+	__u64 bytes;                    /* as the program asked for, in the low 56 bits; above them DT_BLOCK_… */
 	__u64 traceback;                /* of its allocation */
-	__u32 generation;
+	__u64 span;                     /* DT_SPAN(): in which segments of its image it lived */
+};
+
+/*
+ * No allocation has 2^56 bytes: x86-64 addresses have no more than 57 bits, half of them the kernel's (Intel SDM, 5-level paging).
+ * The first of the bits above tells that the row hides a block that was inherited with the address; the other seven count the
+ * rows of `past` with blocks that were at the address before.
+ */
+#define DT_BLOCK_BYTES_MASK ((1ull << 56) - 1)
+#define DT_BLOCK_HIDES (1ull << 56)
+#define DT_BLOCK_PAST_SHIFT 57
+#define DT_BLOCK_PAST_MAX 127
+
+/* `born` is 0 for a block that was inherited, `died` is 0 for a live one. */
+#define DT_SPAN(born, died) ((__u64)(died) << 32 | (__u32)(born))
+#define DT_SPAN_BORN(span) ((__u32)(span))
+#define DT_SPAN_DIED(span) ((__u32)((span) >> 32))
+
+/* map `past`: blocks that have gone and whose rows in `live` have been taken by others, while heirs may still have them. */
+struct dt_past_key {
+	struct dt_block_key block;
+	__u32 index;                    /* 0, 1, 2 … in the order in which they died */
 	__u32 reserved;
 };
 
@@ -198,7 +226,7 @@ struct dt_address_range {
 /* The CPython interpreter of one process. */
 struct dt_interpreter {
 	__u32 present;                  /* 0: none whose frames are understood; the rest is 0 then, too */
-	__u32 number;                   /* no other program image of any process has it; 0: frees of its code objects are not seen */
+	__u32 frees_are_seen;           /* 1: of its code objects */
 	__u64 thread_current;           /* address of the word that holds the running PyThreadState; 0: there is none */
 	__u64 thread_key;               /* address of the Py_tss_t {int is_initialized; int key} of this thread's state */
 	__u64 thread_variable;          /* place of this thread's state in the thread-local storage of module tls_module */
@@ -211,22 +239,20 @@ struct dt_interpreter {
 };
 
 /*
- * A traced process. map `processes` leads from the tgid to its slot, process_states[slot] to its row in `process_rows`. A row that
- * programs may see does not change: another one takes its place.
+ * What is known of a program's code. map `processes` leads from a tgid to the slot of its image, process_states[slot] to its row in
+ * `process_rows`. A row that programs may see does not change: another one takes its place. Heirs begin with the row of whom they
+ * were forked off.
  */
-#define DT_PROCESSES_MAX 4096           /* powers of two, so that masks bound indexes */
-#define DT_PROCESS_ROWS 8192
+#define DT_PROCESSES_MAX 8192           /* powers of two, so that masks bound indexes */
+#define DT_PROCESS_ROWS 16384
+#define DT_PROCESS_ROW_NEW 1            /* of programs of which nothing is known yet */
 
 struct dt_process {
 	struct dt_interpreter python;
-	__u32 slot;                     /* of its struct dt_process_state */
 	__u32 first_mapping;            /* row in `mappings` */
 	__u32 mapping_count;
-	__u32 mappings_version;         /* their own, of all processes; goes with every traceback, so that it is named by these mappings */
+	__u32 mappings_version;         /* their own, of all processes */
 	__u32 removals;                 /* dt_process_state.removals when the mappings were read */
-	__u32 hold;                     /* 1: its main thread is sent DT_HOLD_SIGNAL when the loader has mapped files */
-	__u32 generation;               /* part of the keys of its rows */
-	__u32 reserved;
 	__u64 loader_state;             /* address of _r_debug.r_state; 0: no loader */
 	__u64 allocator_calls[DT_ALLOCATOR_CALLS_MAX]; /* return addresses of calls to free() made by the allocator itself */
 };
@@ -234,12 +260,41 @@ struct dt_process {
 /* SIGURG: what nobody has asked for is ignored (signal(7)), should it ever reach the program and not its tracer. */
 #define DT_HOLD_SIGNAL 23
 
-/* What programs note of a process for themselves, and where its row is. */
+enum dt_image_phase {
+	DT_IMAGE_NONE,                  /* the slot is free, or is being filled */
+	DT_IMAGE_RUNS,
+	DT_IMAGE_REPLACED,              /* by exec */
+	DT_IMAGE_ENDED,
+};
+
+/*
+ * An image: what programs note of it for themselves, and where its row is. `image` is written last when a slot is filled. Slots of
+ * images that have gone are emptied by userspace.
+ */
 struct dt_process_state {
-	__u32 removals;                 /* odd while the loader unmaps files; even otherwise */
+	__u32 image;                    /* its number, no other has it; 0: nobody's */
 	__u32 row;                      /* 0: the process is not traced */
+	__u32 tgid;
+	__u32 phase;                    /* enum dt_image_phase */
+	__u64 segments;                 /* DT_SEGMENTS(): the segment it is in, the first one of its generation */
+	__u32 parent;                   /* slot of the image whose blocks it inherited */
+	__u32 parent_segment;           /* the last segment of that one before the fork; 0: it inherited nothing */
+	__u32 parent_generation;        /* of that one, at the fork */
+	__u32 heirs;                    /* images that inherited from it and may still look into its rows */
+	__u32 removals;                 /* odd while the loader unmaps files; even otherwise */
+	__u32 hold;                     /* 1: its main thread is sent DT_HOLD_SIGNAL when the loader has mapped files */
+	__u32 ppid;                     /* when it began; 0: not known */
+	__u32 sharers;                  /* other processes that run in its memory: vfork() */
+	char comm[DT_COMM_BYTES];
+	__u64 started_ns;               /* when it began, as CLOCK_MONOTONIC has it; 0: before it was traced */
 	__u64 asked_ns;                 /* when DT_EVENT_UNKNOWN was last sent; since boot */
 };
+
+#define DT_SEGMENTS(segment, generation) ((__u64)(generation) << 32 | (segment))
+#define DT_SEGMENTS_NOW(segments) ((__u32)(segments))
+#define DT_SEGMENTS_GENERATION(segments) ((__u32)((segments) >> 32)) /* generations are numbered by their first segments */
+
+#define DT_ANCESTORS_MAX 8              /* images that inherited from one another, looked through for a block */
 
 /* ---- unwind tables ------------------------------------------------------------------------------------------ */
 
@@ -320,6 +375,30 @@ struct dt_unwind_rule {
 	__u8 frame_pointer;             /* enum dt_saved, perhaps DT_SAVED_DERIVED */
 };
 
+/* Which programs are traced besides those that userspace adds. */
+enum dt_follow {
+	DT_FOLLOW_NONE,
+	DT_FOLLOW_CHILDREN,             /* those that descend from them */
+	DT_FOLLOW_ALL,                  /* every one that is chosen, and what is forked off those without an exec */
+};
+
+/* Of every program these (DT_FOLLOW_ALL), as they are at their exec. Bits of `by` say which conditions there are; all must hold. */
+#define DT_CHOICE_COMM 1
+#define DT_CHOICE_UID 2
+#define DT_CHOICE_CGROUP 4
+#define DT_CHOICE_FILE 8
+struct dt_choice {
+	__u32 by;
+	__u32 uid;                      /* of the initial user namespace */
+	__u64 cgroup;                   /* its number, of cgroup v2: of it or below it */
+	__u32 cgroup_level;             /* of it, below the root */
+	__u32 file_device;              /* of the executable, as the kernel numbers devices: major << 20 | minor */
+	__u64 file_inode;
+	__u32 own_tgid;                 /* domtrace itself, which is never traced */
+	__u32 reserved;
+	char comm[DT_COMM_BYTES];
+};
+
 /* Constants of the programs (read-only data of the object, set before load) */
 struct dt_config {
 	__u64 hash_seed;                /* random: no target can choose tracebacks that collide */
@@ -329,7 +408,8 @@ struct dt_config {
 	__u32 domains_excluded;         /* 1: all domains but these; 0: only these (all where domain_count is 0) */
 	__u32 domains[DT_DOMAIN_FILTER_MAX];
 	__u32 spare_rows_max;           /* rows of `live` that are kept for blocks that may come again */
-	__u32 reserved;
+	__u32 follow;                   /* enum dt_follow */
+	struct dt_choice choice;
 	__u64 pid_namespace_device;     /* of the namespace whose pids the tables use; inode 0: the initial one */
 	__u64 pid_namespace_inode;
 };
@@ -341,11 +421,12 @@ enum dt_event_type {
 	DT_EVENT_CODE,                  /* struct dt_code_event */
 	DT_EVENT_MAPPINGS,              /* struct dt_event: the dynamic loader has mapped or unmapped something */
 	DT_EVENT_UNKNOWN,               /* struct dt_event: a frame is in no known mapping; sent a few times a second at most */
+	DT_EVENT_IMAGE,                 /* struct dt_event: an image has begun or ended; all is in process_states */
 };
 
 struct dt_event {
 	__u32 type;
-	__u32 tgid;
+	__u32 slot;                     /* of the image */
 };
 
 enum dt_frame_kind {
@@ -373,7 +454,7 @@ struct dt_traceback_event {
 	__u32 frame_count;
 	__u32 total_frames;             /* on the stack, kept or not */
 	__u32 truncation;               /* enum dt_truncation */
-	__u32 mappings_version;         /* of the mappings that it was walked by */
+	__u32 row;                      /* of process_rows: the mappings that it was walked by */
 	struct dt_frame frames[DT_TRACEBACK_FRAMES_MAX];
 };
 
@@ -412,7 +493,7 @@ struct dt_code_event {
 /* map `codes`: code objects that were sent, by their numbers; value __u8 */
 struct dt_code_key {
 	__u64 code;
-	__u32 tgid;
+	__u32 image;
 	__u32 reserved;
 };
 
@@ -420,7 +501,9 @@ _Static_assert(sizeof(struct dt_block_key) == 16 && sizeof(struct dt_block) == 2
 _Static_assert(sizeof(struct dt_trace_key) == 24 && sizeof(struct dt_trace) == 88, "trace rows grew");
 _Static_assert(sizeof(struct dt_python_layout) == 48, "python layout has padding");
 _Static_assert(sizeof(struct dt_interpreter) == 80 + sizeof(struct dt_python_layout), "interpreter has padding");
-_Static_assert(sizeof(struct dt_process) == sizeof(struct dt_interpreter) + 40 + 8 * DT_ALLOCATOR_CALLS_MAX, "process row has padding");
+_Static_assert(sizeof(struct dt_process) == sizeof(struct dt_interpreter) + 24 + 8 * DT_ALLOCATOR_CALLS_MAX, "process row has padding");
+_Static_assert(sizeof(struct dt_process_state) == 88 && sizeof(struct dt_choice) == 56, "image or choice has padding");
+_Static_assert(sizeof(struct dt_past_key) == 24, "past rows grew");
 _Static_assert(sizeof(struct dt_mapping_row) == 40 && sizeof(struct dt_unwind_rule) == 8, "unwind tables grew");
 _Static_assert(sizeof(struct dt_frame) == 16 && sizeof(struct dt_traceback_event) == 32 + 16 * DT_TRACEBACK_FRAMES_MAX, "traceback record");
 _Static_assert(sizeof(struct dt_code_event) == 72 + DT_CODE_FILE_BYTES + DT_CODE_NAME_BYTES + DT_CODE_LINES_BYTES, "code record");

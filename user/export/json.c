@@ -135,6 +135,7 @@ static void write_process(struct json *json, const struct dt_snapshot_process *p
 	yajl_gen_array_close(json->gen);
 	key_string(json, "python", process->python);
 	key_bool(json, "exited", process->exited);
+	key_bool(json, "from_start", process->from_start);
 	key_number(json, "rss_bytes", process->rss_bytes);
 }
 

@@ -87,52 +87,26 @@ int dt_attach_prepare(struct domtrace_bpf *bpf, enum dt_attach_method method)
 	return 0;
 }
 
-/* ---- links ------------------------------------------------------------------------------------------------------- */
-
-static int links_add(struct dt_links *links, int fd)
-{
-	int *grown = realloc(links->fds, (links->count + 1) * sizeof(*grown));
-
-	if (!grown) {
-		close(fd);
-		return -ENOMEM;
-	}
-	links->fds = grown;
-	links->fds[links->count++] = fd;
-	return 0;
-}
-
-static void links_cut(struct dt_links *links, size_t count)
-{
-	while (links->count > count)
-		close(links->fds[--links->count]);
-}
-
-void dt_links_close(struct dt_links *links)
-{
-	links_cut(links, 0);
-	free(links->fds);
-	*links = (struct dt_links){ 0 };
-}
+/* ---- places ------------------------------------------------------------------------------------------------------ */
 
 struct places {
 	uint64_t offsets[DT_SITE_COUNT + 1], cookies[DT_SITE_COUNT + 1];
 	size_t count;
 };
 
-static int attach_places(const struct domtrace_bpf *bpf, enum dt_attach_method method, enum role role, const char *path,
-			 pid_t pid, const struct places *places, struct dt_links *links)
+static int attach_places(const struct dt_attach_target *target, enum role role, const char *path, pid_t pid,
+			 const struct places *places, struct dt_links *links)
 {
-	int program_fd = bpf_program__fd(bpf_object__find_program_by_name(bpf->obj, roles[role].name)), fd, error = 0;
+	int program_fd = bpf_program__fd(bpf_object__find_program_by_name(target->bpf->obj, roles[role].name)), fd, error = 0;
 
-	if (method != DT_ATTACH_SINGLE) {
-		fd = dt_link_create_multi(program_fd, role_attach_type(role, method), path, places->offsets, places->cookies,
+	if (target->method != DT_ATTACH_SINGLE) {
+		fd = dt_link_create_multi(program_fd, role_attach_type(role, target->method), path, places->offsets, places->cookies,
 					  places->count, pid, roles[role].returns);
-		return fd < 0 ? fd : links_add(links, fd);
+		return fd < 0 ? fd : dt_links_add(links, fd);
 	}
 	for (size_t i = 0; i < places->count && !error; i++) {
 		fd = dt_link_create_single(program_fd, path, places->offsets[i], places->cookies[i], pid, roles[role].returns);
-		error = fd < 0 ? fd : links_add(links, fd);
+		error = fd < 0 ? fd : dt_links_add(links, fd);
 	}
 	return error;
 }
@@ -171,9 +145,8 @@ static const enum role attach_order[] = {
 	ROLE_ALLOC_EXIT, ROLE_ALLOC_ENTER, ROLE_ALLOC_SESSION, ROLE_FREE, ROLE_TRACK, ROLE_UNTRACK, ROLE_CODE, ROLE_MAPPINGS,
 };
 
-int dt_attach_module(const struct domtrace_bpf *bpf, enum dt_attach_method method, const struct dt_attach_filter *filter,
-		     pid_t pid, const struct dt_mapping *mapping, const struct dt_module *module,
-		     const struct dt_log *log, struct dt_links *links)
+int dt_attach_module(const struct dt_attach_target *target, pid_t pid, const struct dt_mapping *mapping,
+		     const struct dt_module *module, struct dt_links *links)
 {
 	DT_FREE char *path = NULL;
 	size_t before = links->count;
@@ -183,18 +156,18 @@ int dt_attach_module(const struct domtrace_bpf *bpf, enum dt_attach_method metho
 		enum role role = attach_order[i];
 		struct places places;
 
-		if (!roles[role].methods[method])
+		if (!roles[role].methods[target->method])
 			continue;
-		collect_places(module, filter, role, &places);
+		collect_places(module, target->filter, role, &places);
 		if (!places.count)
 			continue;
-		error = attach_places(bpf, method, role, path, pid, &places, links);
+		error = attach_places(target, role, path, target->for_all ? 0 : pid, &places, links);
 	}
 	if (error) {
-		links_cut(links, before);
+		dt_links_cut(links, before);
 		if (error == -ESRCH || error == -ENOENT)
 			return error;   /* the process or the mapping has gone; whoever asked for it says so */
-		return dt_log_error(log, error, "cannot attach to %s in process %d: %s", module->path, (int)pid, strerror(-error));
+		return dt_log_error(target->log, error, "cannot attach to %s in process %d: %s", module->path, (int)pid, strerror(-error));
 	}
 	return 0;
 }

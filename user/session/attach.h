@@ -29,18 +29,20 @@ struct dt_attach_filter {
 /* Chooses, before load, which programs are loaded and how they will be attached. */
 int dt_attach_prepare(struct domtrace_bpf *bpf, enum dt_attach_method method);
 
-struct dt_links {
-	int *fds;
-	size_t count;
+/* How a session attaches. */
+struct dt_attach_target {
+	const struct domtrace_bpf *bpf;
+	enum dt_attach_method method;
+	const struct dt_attach_filter *filter;
+	const struct dt_log *log;
+	bool for_all;                   /* a file is probed once, for every process that maps it or will */
 };
 
 /*
- * Attaches all wanted sites of a module in process `pid`, the loader's hook included. Nothing stays attached on failure,
- * which is said.
+ * Attaches all wanted sites of a module, which process `pid` maps there, the loader's hook included; in that process or in all.
+ * Nothing stays attached on failure, which is said.
  */
-int dt_attach_module(const struct domtrace_bpf *bpf, enum dt_attach_method method, const struct dt_attach_filter *filter,
-		     pid_t pid, const struct dt_mapping *mapping, const struct dt_module *module,
-		     const struct dt_log *log, struct dt_links *links);
-void dt_links_close(struct dt_links *links);
+int dt_attach_module(const struct dt_attach_target *target, pid_t pid, const struct dt_mapping *mapping,
+		     const struct dt_module *module, struct dt_links *links);
 
 #endif

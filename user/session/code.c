@@ -81,14 +81,14 @@ static char *copy_string(pid_t pid, const struct dt_code_string *string, uint64_
 }
 
 /* The table of lines; none where it is not there any more. */
-static int copy_lines(struct dt_code *code, const struct dt_code_event *event)
+static int copy_lines(struct dt_code *code, pid_t pid, const struct dt_code_event *event)
 {
 	size_t size = event->lines_size;
 
 	if (size > DT_CODE_LINES_BYTES) {
 		if (size > LINES_BYTES_MAX)
 			return 0;
-		code->bytes = read_part((pid_t)event->event.tgid, event->lines_address, size, event->lines, DT_CODE_LINES_BYTES);
+		code->bytes = read_part(pid, event->lines_address, size, event->lines, DT_CODE_LINES_BYTES);
 		if (!code->bytes)
 			return 0;
 	} else {
@@ -111,9 +111,8 @@ static bool event_is_whole(const struct dt_code_event *event, size_t size)
 	return size - lines >= (event->lines_size < DT_CODE_LINES_BYTES ? event->lines_size : DT_CODE_LINES_BYTES);
 }
 
-int dt_codes_add(struct dt_code **codes, const struct dt_code_event *event, size_t size)
+int dt_codes_add(struct dt_code **codes, uint32_t image, pid_t pid, const struct dt_code_event *event, size_t size)
 {
-	pid_t pid = (pid_t)event->event.tgid;
 	struct dt_code *code, *old;
 	int error;
 
@@ -123,12 +122,12 @@ int dt_codes_add(struct dt_code **codes, const struct dt_code_event *event, size
 	if (!code)
 		return -ENOMEM;
 	code->key.code = event->code;
-	code->key.pid = event->event.tgid;
+	code->key.image = image;
 	code->first_line = code->lines.first_line = event->first_line;
 	code->lines.format = (enum dt_python_lines)event->lines_format;
 	code->file = copy_string(pid, &event->file_string, event->file_address, event->file, sizeof(event->file));
 	code->name = copy_string(pid, &event->name_string, event->name_address, event->name, sizeof(event->name));
-	error = code->file && code->name ? copy_lines(code, event) : -ENOMEM;
+	error = code->file && code->name ? copy_lines(code, pid, event) : -ENOMEM;
 	if (error) {
 		code_free(code);
 		return error;
@@ -138,29 +137,29 @@ int dt_codes_add(struct dt_code **codes, const struct dt_code_event *event, size
 	return 0;
 }
 
-const struct dt_code *dt_codes_find(struct dt_code *codes, pid_t pid, uint64_t number)
+const struct dt_code *dt_codes_find(struct dt_code *codes, uint32_t image, uint64_t number)
 {
-	struct dt_code *code, probe = { .key = { number, (uint64_t)pid } };
+	struct dt_code *code, probe = { .key = { number, image } };
 
 	HASH_FIND(hh, codes, &probe.key, sizeof(probe.key), code);
 	return code;
 }
 
-static void remove_codes(struct dt_code **codes, pid_t pid, bool all)
+static void remove_codes(struct dt_code **codes, uint32_t image, bool all)
 {
 	struct dt_code *code, *next;
 
 	HASH_ITER(hh, *codes, code, next) {
-		if (!all && code->key.pid != (uint64_t)pid)
+		if (!all && code->key.image != image)
 			continue;
 		HASH_DEL(*codes, code);
 		code_free(code);
 	}
 }
 
-void dt_codes_remove_process(struct dt_code **codes, pid_t pid)
+void dt_codes_remove_image(struct dt_code **codes, uint32_t image)
 {
-	remove_codes(codes, pid, false);
+	remove_codes(codes, image, false);
 }
 
 void dt_codes_clear(struct dt_code **codes)

@@ -17,7 +17,7 @@
 struct dt_code {
 	struct {
 		uint64_t code;
-		uint64_t pid;
+		uint64_t image;
 	} key;
 	char *file, *name;              /* UTF-8 */
 	uint8_t *bytes;                 /* of `lines` */
@@ -26,10 +26,10 @@ struct dt_code {
 	UT_hash_handle hh;
 };
 
-/* Adds or replaces one. Reads what did not fit into the record from the process, if it is still there. -ENOMEM, -EBADMSG. */
-int dt_codes_add(struct dt_code **codes, const struct dt_code_event *event, size_t size);
-const struct dt_code *dt_codes_find(struct dt_code *codes, pid_t pid, uint64_t code);
-void dt_codes_remove_process(struct dt_code **codes, pid_t pid);
+/* Adds or replaces one of an image. Reads what did not fit into the record from process `pid`, if it is still there. -ENOMEM, -EBADMSG. */
+int dt_codes_add(struct dt_code **codes, uint32_t image, pid_t pid, const struct dt_code_event *event, size_t size);
+const struct dt_code *dt_codes_find(struct dt_code *codes, uint32_t image, uint64_t code);
+void dt_codes_remove_image(struct dt_code **codes, uint32_t image);
 void dt_codes_clear(struct dt_code **codes);
 
 #endif

@@ -27,11 +27,6 @@ struct dt_collect {
 	uint64_t counters_before[DT_COUNTER_COUNT];
 };
 
-static pid_t owner_pid(const struct dt_owner *owner)
-{
-	return (pid_t)(owner->process & DT_OWNER_TGID_MASK);
-}
-
 int dt_collect_new(struct domtrace_bpf *bpf, struct dt_collect **ret_collect)
 {
 	struct dt_collect *collect = calloc(1, sizeof(*collect));
@@ -136,9 +131,9 @@ static struct dt_tally row_sum(const struct row *row)
 /* A block that was booked in the old epoch may have met, in live_bytes, a free that belongs to the new one. */
 static uint64_t tally_peak(const struct dt_tally *tally)
 {
-	uint64_t live = tally->allocated_bytes - tally->freed_bytes;
+	int64_t live = (int64_t)(tally->allocated_bytes - tally->freed_bytes); /* less than 0: more of it was inherited */
 
-	return tally->peak_bytes > live ? tally->peak_bytes : live;
+	return (int64_t)tally->peak_bytes > live ? tally->peak_bytes : (uint64_t)live;
 }
 
 static int read_counters(struct dt_collect *collect, uint64_t counters[DT_COUNTER_COUNT])
@@ -172,7 +167,7 @@ struct index {
 	UT_hash_handle hh;
 };
 
-static struct index *index_find(struct index *table, uint64_t high, uint64_t low)
+static const struct index *index_find(struct index *table, uint64_t high, uint64_t low)
 {
 	struct index *found, probe = { .key = { high, low } };
 
@@ -208,50 +203,103 @@ static uint64_t owner_key(const struct dt_owner *owner)
 	return (uint64_t)owner->process << 32 | owner->domain;
 }
 
-static int add_domain(struct dt_snapshot *snapshot, const struct row *row, uint32_t process, uint32_t *ret_index)
-{
-	struct dt_tally sum = row_sum(row);
-	char name[DT_DOMAIN_NAME_SIZE];
-	struct dt_snapshot_domain domain = {
-		.process = process,
-		.source = (enum dt_source)(row->key.owner.process >> DT_OWNER_SOURCE_SHIFT),
-		.id = row->key.owner.domain,
-		.name = name,
-		.live_blocks = sum.allocations - sum.frees,
-		.live_bytes = sum.allocated_bytes - sum.freed_bytes,
-		.peak_bytes = tally_peak(&sum),
-		.allocations = sum.allocations,
-		.allocated_bytes = sum.allocated_bytes,
-		.frees = sum.frees,
-		.freed_bytes = sum.freed_bytes,
-	};
+/* What is being filled, and what has been found on the way. */
+struct fill {
+	struct dt_collect *collect;
+	struct dt_tracebacks *tracebacks;
+	struct dt_snapshot *snapshot;
+	struct index *domains, *traces;
+	struct {
+		const struct dt_traced *traced; /* NULL: none that is to be shown */
+		uint32_t process;       /* its row in the snapshot */
+	} slots[DT_PROCESSES_MAX];
+};
 
-	dt_domain_name_format(domain.source, domain.id, name);
-	return dt_snapshot_add_domain(snapshot, &domain, ret_index);
+static uint32_t owner_slot(const struct dt_owner *owner)
+{
+	return owner->process & DT_OWNER_SLOT_MASK & (DT_PROCESSES_MAX - 1);
 }
 
-/*
- * Adds a trace, or adds to the one that its traceback has already: tracebacks that differ only behind the frame where
- * they were cut are one, whose peak is then at most the sum of theirs.
- */
-static int add_trace(struct dt_snapshot *snapshot, const struct row *row, uint32_t domain, uint32_t traceback, struct index **traces)
+static void add_tally(struct dt_tally *to, const struct dt_tally *tally)
 {
-	struct dt_tally sum = row_sum(row);
-	struct index *same = index_find(*traces, domain, traceback);
-	struct dt_snapshot_trace trace = {
-		.domain = domain,
-		.traceback = traceback,
-		.blocks = sum.allocations - sum.frees,
-		.bytes = sum.allocated_bytes - sum.freed_bytes,
-		.allocations = sum.allocations,
-		.allocated_bytes = sum.allocated_bytes,
-		.peak_bytes = tally_peak(&sum),
+	to->allocations += tally->allocations;
+	to->allocated_bytes += tally->allocated_bytes;
+	to->frees += tally->frees;
+	to->freed_bytes += tally->freed_bytes;
+	to->peak_bytes += tally->peak_bytes;
+}
+
+static void domain_tally(const struct dt_snapshot_domain *domain, struct dt_tally *ret_tally)
+{
+	*ret_tally = (struct dt_tally){ domain->allocations, domain->allocated_bytes, domain->frees, domain->freed_bytes,
+					domain->peak_bytes };
+}
+
+static void set_domain(struct dt_snapshot_domain *domain, const struct dt_tally *tally)
+{
+	domain->live_blocks = tally->allocations - tally->frees;
+	domain->live_bytes = tally->allocated_bytes - tally->freed_bytes;
+	domain->peak_bytes = tally_peak(tally);
+	domain->allocations = tally->allocations;
+	domain->allocated_bytes = tally->allocated_bytes;
+	domain->frees = tally->frees;
+	domain->freed_bytes = tally->freed_bytes;
+}
+
+/* Adds to the row of a domain, which is made when it is not there: what was inherited, and what came and went since. */
+static int add_domain(struct fill *fill, const struct dt_owner *owner, struct dt_tally tally)
+{
+	const struct index *known = index_find(fill->domains, owner_key(owner), 0);
+	char name[DT_DOMAIN_NAME_SIZE];
+	struct dt_snapshot_domain domain = {
+		.process = fill->slots[owner_slot(owner)].process,
+		.source = (enum dt_source)(owner->process >> DT_OWNER_SOURCE_SHIFT),
+		.id = owner->domain,
+		.name = name,
 	};
+	struct dt_tally before;
 	uint32_t index;
 	int error;
 
+	if (known) {
+		domain_tally(&fill->snapshot->domains[known->index], &before);
+		add_tally(&tally, &before);
+		set_domain(&fill->snapshot->domains[known->index], &tally);
+		return 0;
+	}
+	set_domain(&domain, &tally);
+	dt_domain_name_format(domain.source, domain.id, name);
+	error = dt_snapshot_add_domain(fill->snapshot, &domain, &index);
+	return error ? error : index_add(&fill->domains, owner_key(owner), 0, index);
+}
+
+/*
+ * Adds a trace, or adds to the one that its traceback has already: what was inherited and what came since; and tracebacks that
+ * differ only behind the frame where they were cut, whose peak is then at most the sum of theirs.
+ */
+static int add_trace(struct fill *fill, const struct dt_owner *owner, uint64_t number, const struct dt_tally *tally)
+{
+	const struct index *domain = index_find(fill->domains, owner_key(owner), 0), *same;
+	struct dt_snapshot_trace trace = {
+		.domain = domain ? domain->index : 0,
+		.blocks = tally->allocations - tally->frees,
+		.bytes = tally->allocated_bytes - tally->freed_bytes,
+		.allocations = tally->allocations,
+		.allocated_bytes = tally->allocated_bytes,
+		.peak_bytes = tally_peak(tally),
+	};
+	bool cut = false;
+	uint32_t index;
+	int error = domain ? dt_tracebacks_copy(fill->tracebacks, fill->slots[owner_slot(owner)].traced->image, number,
+						fill->snapshot, &trace.traceback, &cut) : -EBADMSG;
+
+	if (error)
+		return error;
+	if (cut)
+		fill->snapshot->counters[DT_COUNTER_truncated_no_frame_pointer] += tally->allocations;
+	same = index_find(fill->traces, trace.domain, trace.traceback);
 	if (same) {
-		struct dt_snapshot_trace *to = &snapshot->traces[same->index];
+		struct dt_snapshot_trace *to = &fill->snapshot->traces[same->index];
 
 		to->blocks += trace.blocks;
 		to->bytes += trace.bytes;
@@ -260,139 +308,193 @@ static int add_trace(struct dt_snapshot *snapshot, const struct row *row, uint32
 		to->peak_bytes += trace.peak_bytes;
 		return 0;
 	}
-	error = dt_snapshot_add_trace(snapshot, &trace, &index);
-	return error ? error : index_add(traces, domain, traceback, index);
+	error = dt_snapshot_add_trace(fill->snapshot, &trace, &index);
+	return error ? error : index_add(&fill->traces, trace.domain, trace.traceback, index);
 }
 
-static const struct dt_traced *find_traced(struct dt_traced *const *processes, size_t count, const struct dt_trace_key *key, uint32_t *ret_index)
+/* What a process inherited, as if it had allocated it itself when it began. */
+static int add_inherited(struct fill *fill, const struct dt_traced *traced, bool totals)
 {
-	for (size_t i = 0; i < count; i++) {
-		if (processes[i]->pid != owner_pid(&key->owner) || processes[i]->row.generation != key->generation)
-			continue;
-		*ret_index = (uint32_t)i;
-		return processes[i];
+	int error = 0;
+
+	for (size_t i = 0; i < traced->inherited_count && traced->generation == 1 && !error; i++) {
+		const struct dt_inherited *row = &traced->inherited[i];
+		struct dt_tally tally = { .allocations = row->blocks, .allocated_bytes = row->bytes, .peak_bytes = row->bytes };
+
+		error = totals ? add_domain(fill, &row->owner, tally) : add_trace(fill, &row->owner, row->traceback, &tally);
 	}
-	return NULL;
+	return error;
 }
 
-/* Domains first (their totals), then traces: pass 0, pass 1. */
-static int fill_pass(struct dt_collect *collect, int pass, struct dt_traced *const *processes, size_t count, uint32_t first,
-		     struct dt_tracebacks *tracebacks, struct dt_snapshot *snapshot, struct index **domains, struct index **traces)
+/* Domains first (their totals), then traces. */
+static int fill_pass(struct fill *fill, bool totals)
 {
 	struct row *row, *next;
+	int error = 0;
 
-	HASH_ITER(hh, collect->rows, row, next) {
+	for (uint32_t slot = 0; slot < DT_PROCESSES_MAX && !error; slot++)
+		if (fill->slots[slot].traced)
+			error = add_inherited(fill, fill->slots[slot].traced, totals);
+	HASH_ITER(hh, fill->collect->rows, row, next) {
+		const struct dt_traced *traced = fill->slots[owner_slot(&row->key.owner)].traced;
 		struct dt_tally sum = row_sum(row);
-		bool is_total = row->key.traceback == DT_TRACEBACK_TOTAL;
-		const struct dt_traced *traced;
-		uint32_t process, index = 0;
-		struct index *domain;
-		bool cut = false;
-		int error;
 
-		if (is_total != !pass || !sum.allocations)
-			continue;
-		traced = find_traced(processes, count, &row->key, &process);
-		if (!traced)
-			continue;
-		if (is_total) {
-			error = add_domain(snapshot, row, first + process, &index);
-			if (!error)
-				error = index_add(domains, owner_key(&row->key.owner), 0, index);
-		} else {
-			domain = index_find(*domains, owner_key(&row->key.owner), 0);
-			error = domain ? dt_tracebacks_copy(tracebacks, traced->pid, row->key.traceback, snapshot, &index, &cut) : -EBADMSG;
-			if (!error)
-				error = add_trace(snapshot, row, domain->index, index, traces);
-			if (cut)
-				snapshot->counters[DT_COUNTER_truncated_no_frame_pointer] += sum.allocations;
-		}
 		if (error)
 			return error;
+		if (!traced || traced->generation != row->key.generation || (!sum.allocations && !sum.frees) ||
+		    totals != (row->key.traceback == DT_TRACEBACK_TOTAL))
+			continue;
+		error = totals ? add_domain(fill, &row->key.owner, sum) : add_trace(fill, &row->key.owner, row->key.traceback, &sum);
 	}
-	return 0;
+	return error;
 }
 
-int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *processes, size_t count, uint32_t first,
-		    struct dt_tracebacks *tracebacks, struct dt_snapshot *snapshot)
+int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *processes, size_t count, struct dt_tracebacks *tracebacks,
+		    struct dt_snapshot *snapshot)
 {
-	struct index *domains = NULL, *traces = NULL;
-	int error = dt_tracebacks_begin(tracebacks);
+	struct fill *fill = calloc(1, sizeof(*fill));
+	int error = fill ? dt_tracebacks_begin(tracebacks) : -ENOMEM;
 
 	if (!error)
 		error = read_counters(collect, snapshot->counters);
 	for (int i = 0; i < DT_COUNTER_COUNT && !error; i++)
 		snapshot->counters[i] -= collect->counters_before[i];
-	for (int pass = 0; pass < 2 && !error; pass++)
-		error = fill_pass(collect, pass, processes, count, first, tracebacks, snapshot, &domains, &traces);
-	index_clear(&domains);
-	index_clear(&traces);
+	for (size_t i = 0; i < count && !error; i++) {
+		fill->slots[processes[i]->slot].traced = processes[i];
+		fill->slots[processes[i]->slot].process = (uint32_t)i;
+	}
+	if (!error) {
+		fill->collect = collect;
+		fill->tracebacks = tracebacks;
+		fill->snapshot = snapshot;
+		error = fill_pass(fill, true);
+	}
+	if (!error)
+		error = fill_pass(fill, false);
+	if (fill) {
+		index_clear(&fill->domains);
+		index_clear(&fill->traces);
+	}
+	free(fill);
 	return error;
 }
 
 /* ---- forgetting -------------------------------------------------------------------------------------------------- */
 
 struct forget {
-	struct dt_traced *const *processes;
-	size_t process_count;
-	pid_t pid;
-	uint32_t generation;
+	struct domtrace_bpf *bpf;
+	const bool *gone;               /* by slot */
+	const uint32_t *images;         /* of those, in order */
+	size_t image_count;
 	int64_t spare_rows;             /* of them, found on the way */
 };
 
-static bool is_forgotten_trace(void *context, const void *key, const void *value)
+/* Is it of an earlier generation of its image? The programs' own word counts: userspace may not know the image yet. */
+static bool is_old_trace(const struct domtrace_bpf *bpf, const struct dt_trace_key *key)
 {
-	struct forget *forget = context;
-	uint32_t index;
+	const struct dt_process_state *state = &bpf->bss->process_states[owner_slot(&key->owner)];
 
-	(void)value;
-	return !find_traced(forget->processes, forget->process_count, key, &index);
+	return key->generation != DT_SEGMENTS_GENERATION(__atomic_load_n(&state->segments, __ATOMIC_SEQ_CST));
 }
 
-static bool is_old_block(void *context, const void *key, const void *value)
+static bool is_forgotten_trace(void *context, const void *key, const void *value)
+{
+	const struct forget *forget = context;
+	const struct dt_trace_key *trace_key = key;
+
+	(void)value;
+	return forget->gone ? forget->gone[owner_slot(&trace_key->owner)] : is_old_trace(forget->bpf, key);
+}
+
+static bool is_gone_block(void *context, const void *key, const void *value)
 {
 	struct forget *forget = context;
 	const struct dt_block_key *block_key = key;
 	const struct dt_block *block = value;
 
-	if (owner_pid(&block_key->owner) != forget->pid || block->generation == forget->generation)
+	if (!forget->gone[owner_slot(&block_key->owner)])
 		return false;
-	forget->spare_rows += block->traceback == DT_TRACEBACK_TOTAL;
+	forget->spare_rows += DT_SPAN_DIED(block->span) != 0;
 	return true;
 }
 
-static bool is_code_of(void *context, const void *key, const void *value)
+/* Nobody inherits any more from images without heirs: what was kept for those can go, too. */
+static bool is_gone_past(void *context, const void *key, const void *value)
 {
-	struct forget *forget = context;
+	const struct forget *forget = context;
+	const struct dt_past_key *past_key = key;
+	uint32_t slot = owner_slot(&past_key->block.owner);
+
+	(void)value;
+	return forget->gone[slot] || !__atomic_load_n(&forget->bpf->bss->process_states[slot].heirs, __ATOMIC_SEQ_CST);
+}
+
+static int compare_numbers(const void *left, const void *right)
+{
+	uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
+
+	return a < b ? -1 : a > b;
+}
+
+static bool is_gone_code(void *context, const void *key, const void *value)
+{
+	const struct forget *forget = context;
 	const struct dt_code_key *code_key = key;
 
 	(void)value;
-	return (pid_t)code_key->tgid == forget->pid;
+	return bsearch(&code_key->image, forget->images, forget->image_count, sizeof(*forget->images), compare_numbers);
 }
 
-int dt_collect_forget(struct dt_collect *collect, struct dt_traced *const *processes, size_t count)
+static int forget_traces(struct dt_collect *collect, struct forget *forget)
 {
-	struct forget forget = { .processes = processes, .process_count = count };
 	struct row *row, *next;
-	uint32_t index;
 
 	HASH_ITER(hh, collect->rows, row, next) {
-		if (find_traced(processes, count, &row->key, &index))
+		if (!is_forgotten_trace(forget, &row->key, NULL))
 			continue;
 		HASH_DEL(collect->rows, row);
 		free(row);
 	}
 	return dt_table_remove(bpf_map__fd(collect->bpf->maps.traces), sizeof(struct dt_trace_key), sizeof(struct dt_trace),
-			 is_forgotten_trace, &forget);
+			       is_forgotten_trace, forget);
 }
 
-int dt_collect_sweep(struct dt_collect *collect, pid_t pid, uint32_t generation)
+int dt_collect_forget(struct dt_collect *collect)
 {
-	struct forget forget = { .pid = pid, .generation = generation };
-	int error = dt_table_remove(bpf_map__fd(collect->bpf->maps.live), sizeof(struct dt_block_key), sizeof(struct dt_block),
-			      is_old_block, &forget);
+	return forget_traces(collect, &(struct forget){ .bpf = collect->bpf });
+}
 
+/* Numbers of the images in slots, in order. NULL: no memory. */
+static uint32_t *list_images(const struct domtrace_bpf *bpf, const bool gone[DT_PROCESSES_MAX], size_t *ret_count)
+{
+	uint32_t *images = calloc(DT_PROCESSES_MAX, sizeof(*images));
+	size_t count = 0;
+
+	for (uint32_t slot = 0; images && slot < DT_PROCESSES_MAX; slot++)
+		if (gone[slot])
+			images[count++] = bpf->bss->process_states[slot].image;
+	if (count)
+		qsort(images, count, sizeof(*images), compare_numbers);
+	*ret_count = count;
+	return images;
+}
+
+int dt_collect_sweep(struct dt_collect *collect, const bool gone[DT_PROCESSES_MAX])
+{
+	struct forget forget = { .bpf = collect->bpf, .gone = gone };
+	DT_FREE uint32_t *images = list_images(collect->bpf, gone, &forget.image_count);
+	int error = images ? forget_traces(collect, &forget) : -ENOMEM;
+
+	forget.images = images;
+	if (!error)
+		error = dt_table_remove(bpf_map__fd(collect->bpf->maps.live), sizeof(struct dt_block_key), sizeof(struct dt_block),
+					is_gone_block, &forget);
 	__atomic_sub_fetch(&collect->bpf->bss->spare_rows, forget.spare_rows, __ATOMIC_SEQ_CST);
-	return error ? error : dt_table_remove(bpf_map__fd(collect->bpf->maps.codes), sizeof(struct dt_code_key), sizeof(uint8_t),
-					 is_code_of, &forget);
+	if (!error)
+		error = dt_table_remove(bpf_map__fd(collect->bpf->maps.past_blocks), sizeof(struct dt_past_key), sizeof(struct dt_block),
+					is_gone_past, &forget);
+	if (!error)
+		error = dt_table_remove(bpf_map__fd(collect->bpf->maps.codes), sizeof(struct dt_code_key), sizeof(uint8_t),
+					is_gone_code, &forget);
+	return error;
 }

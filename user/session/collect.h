@@ -9,6 +9,7 @@
 #ifndef DT_SESSION_COLLECT_H
 #define DT_SESSION_COLLECT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,13 +30,13 @@ int dt_collect_wait(struct dt_collect *collect);
 int dt_collect_turn(struct dt_collect *collect);
 /* Reads what was written before the last turn. */
 int dt_collect_read(struct dt_collect *collect);
-/* Adds domains and traces of the processes (rows `first`, `first` + 1 … of the snapshot) and the counters. */
-int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *processes, size_t count, uint32_t first,
-		    struct dt_tracebacks *tracebacks, struct dt_snapshot *snapshot);
-/* Forgets all rows whose generation is not that of their process, here and in the kernel. */
-int dt_collect_forget(struct dt_collect *collect, struct dt_traced *const *processes, size_t count);
-/* Takes the live blocks and code objects of a process out that nobody runs at the moment. */
-int dt_collect_sweep(struct dt_collect *collect, pid_t pid, uint32_t generation);
+/* Adds domains and traces of the processes (the first rows of the snapshot's, in this order) and the counters. */
+int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *processes, size_t count, struct dt_tracebacks *tracebacks,
+		    struct dt_snapshot *snapshot);
+/* Forgets all traces whose generation is not that of their image, here and in the kernel. */
+int dt_collect_forget(struct dt_collect *collect);
+/* Takes all rows of images out that have ended and have no heirs; `gone` by slot. */
+int dt_collect_sweep(struct dt_collect *collect, const bool gone[DT_PROCESSES_MAX]);
 /* Counters start again from zero. */
 int dt_collect_clear_counters(struct dt_collect *collect);
 

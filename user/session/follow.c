@@ -2,7 +2,7 @@
 /*
  * follow: the processes of a session, from when they are added until they end.
  *
- * A process is traced from the moment its row stands in the map `processes`: all its probes are in place by then, so no
+ * A process is traced from the moment its slot stands in the map `processes`: all its probes are in place by then, so no
  * entry is seen whose return is not.
  */
 #include <errno.h>
@@ -15,35 +15,31 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "session/images.h"
 #include "session/session.h"
 #include "session/skeleton.h"
 
 /* ---- processes --------------------------------------------------------------------------------------------------- */
 
-static struct dt_traced *find_process(const struct dt_session *session, pid_t pid)
+struct dt_traced *dt_session_find(const struct dt_session *session, pid_t pid)
 {
-	for (size_t i = 0; i < session->process_count; i++)
-		if (session->processes[i]->pid == pid)
+	for (size_t i = session->process_count; i--;)
+		if (session->processes[i]->pid == pid && !session->processes[i]->hidden && !session->processes[i]->exited)
 			return session->processes[i];
 	return NULL;
 }
 
-static int remember_process(struct dt_session *session, struct dt_traced *traced)
+int dt_session_remember(struct dt_session *session, struct dt_traced *traced)
 {
-	size_t count = session->process_count + 1;
-	struct dt_traced **processes = realloc(session->processes, count * sizeof(*processes));
-	bool *stale;
+	struct dt_traced **grown = reallocarray(session->processes, session->process_count + 1, sizeof(struct dt_traced *));
 
-	if (!processes)
+	if (!grown) {
+		dt_traced_free(traced);
 		return -ENOMEM;
-	session->processes = processes;
-	stale = realloc(session->stale, count * sizeof(*stale));
-	if (!stale)
-		return -ENOMEM;
-	session->stale = stale;
-	processes[count - 1] = traced;
-	stale[count - 1] = false;
-	session->process_count = count;
+	}
+	session->processes = grown;
+	grown[session->process_count++] = traced;
+	session->by_slot[traced->slot] = traced;
 	return 0;
 }
 
@@ -51,13 +47,11 @@ int dt_session_settle(struct dt_session *session)
 {
 	int error = dt_session_consume(session);
 
-	for (size_t i = 0; i < session->process_count; i++)
-		dt_traced_settle(session->processes[i]);
 	dt_publish_reclaim(session->publish);
 	return error;
 }
 
-static int wait_and_settle(struct dt_session *session)
+int dt_session_wait(struct dt_session *session)
 {
 	int error = dt_collect_wait(session->collect);
 
@@ -70,7 +64,7 @@ static int publish(struct dt_session *session, struct dt_traced *traced)
 	int error = dt_publish_process(session->publish, traced);
 
 	if (error == -EAGAIN) {
-		error = wait_and_settle(session);
+		error = dt_session_wait(session);
 		if (!error)
 			error = dt_publish_process(session->publish, traced);
 	}
@@ -81,21 +75,12 @@ static int publish(struct dt_session *session, struct dt_traced *traced)
 	return 0;
 }
 
-int dt_session_upload(struct dt_session *session, struct dt_traced *traced)
+int dt_session_follow_maps(struct dt_session *session, struct dt_traced *traced, bool row_changed)
 {
-	int error = publish(session, traced);
-
-	return error ? error : wait_and_settle(session);
-}
-
-/*
- * Reads what a process maps, attaches to what is new, and shows all of it to the programs, if anything of it has changed or
- * the caller has changed the row.
- */
-static int follow_maps(struct dt_session *session, struct dt_traced *traced, bool row_changed)
-{
+	struct dt_attach_target target = { session->bpf, session->method, &session->domains.filter, &session->log,
+					   session->follow != DT_FOLLOW_NONE };
 	/* Read first: what is removed later than this is then known to be. */
-	uint32_t removals = __atomic_load_n(&session->bpf->bss->process_states[traced->row.slot].removals, __ATOMIC_ACQUIRE);
+	uint32_t removals = __atomic_load_n(&dt_images_state(session->bpf, traced->slot)->removals, __ATOMIC_ACQUIRE);
 	bool changed;
 	int error = dt_traced_read_maps(traced, session->mappings_version + 1, &changed);
 
@@ -104,7 +89,7 @@ static int follow_maps(struct dt_session *session, struct dt_traced *traced, boo
 	session->mappings_version += changed;
 	if (!changed && !row_changed && removals == traced->row.removals)
 		return 0;
-	error = dt_traced_attach(traced, &session->modules, session->bpf, session->method, &session->domains.filter, &session->log);
+	error = dt_traced_attach(traced, &session->modules, &target);
 	if (error)
 		return error;
 	traced->row.removals = removals;
@@ -113,6 +98,7 @@ static int follow_maps(struct dt_session *session, struct dt_traced *traced, boo
 
 static const char *const source_wants[DT_SOURCE_COUNT] = {
 	[DT_SOURCE_LIBC] = "no file it maps defines malloc, so there is no libc domain in it",
+	[DT_SOURCE_PYTHON] = "no file it maps is a CPython whose allocators can be probed",
 	[DT_SOURCE_TRACEMALLOC] = "no file it maps defines PyTraceMalloc_Track, so there is no Python in it and none of the domains asked for",
 };
 
@@ -131,18 +117,26 @@ static int check_sites(const struct dt_session *session, const struct dt_traced 
 				      "function of the traced domains", (int)traced->pid, traced->info.comm);
 }
 
+/* Gives a process a slot, and makes it known: the programs send what they see before userspace is done with it. */
 static int begin_process(struct dt_session *session, struct dt_traced *traced)
 {
 	int error = dt_process_read(traced->pid, &traced->info);
 
 	if (!error)
-		error = dt_traced_read_image(traced->pid, &traced->image);
+		error = dt_traced_read_image(traced->pid, &traced->image_start);
 	if (!error)
-		dt_tracebacks_add_process(session->tracebacks, traced->pid);
+		error = dt_images_take(session->bpf, traced->pid, traced->info.comm, traced->info.ppid, &traced->slot);
+	if (error == -ENOSPC)
+		dt_log_error(&session->log, error, "process %d cannot be traced: a session has room for %d processes",
+			     (int)traced->pid, DT_PROCESSES_MAX);
+	if (error) {
+		dt_traced_free(traced);
+		return error;
+	}
+	traced->image = dt_images_state(session->bpf, traced->slot)->image;
+	error = dt_session_remember(session, traced);
 	if (!error)
-		error = follow_maps(session, traced, true);
-	if (!error)
-		error = check_sites(session, traced);
+		dt_tracebacks_add_process(session->tracebacks, traced);
 	return error;
 }
 
@@ -153,6 +147,43 @@ static int watch_process(struct dt_session *session, const struct dt_traced *tra
 	return epoll_ctl(session->epoll_fd, EPOLL_CTL_ADD, traced->pidfd, &event) ? -errno : 0;
 }
 
+/* It stays in its slot until nobody looks at that any more. */
+static void discard_process(struct dt_session *session, struct dt_traced *traced)
+{
+	traced->exited = traced->hidden = true;
+	dt_publish_withdraw(session->publish, traced);
+	dt_links_close(&traced->links);
+	dt_session_set_timer(session);
+}
+
+int dt_session_add_running(struct dt_session *session, pid_t pid)
+{
+	struct dt_traced *traced = dt_traced_new(pid, -1);
+	int error;
+
+	if (!traced)
+		return -ENOMEM;
+	traced->late = true;
+	error = begin_process(session, traced);
+	if (error)
+		return error;
+	error = dt_session_follow_maps(session, traced, true);
+	if (error)
+		discard_process(session, traced);
+	else
+		dt_log_debug(&session->log, "tracing process %d (%s)", (int)pid, traced->info.comm);
+	return error;
+}
+
+static int say_failure(const struct dt_session *session, pid_t pid, int error)
+{
+	if (error == -ESRCH)
+		dt_log_error(&session->log, error, "process %d ended while domtrace attached to it", (int)pid);
+	else if (error == -EACCES || error == -EPERM)
+		dt_log_error(&session->log, error, "process %d cannot be traced: %s; run domtrace with sudo", (int)pid, strerror(-error));
+	return error;
+}
+
 int dt_session_add_process(struct dt_session *session, pid_t pid)
 {
 	struct dt_traced *traced;
@@ -160,42 +191,32 @@ int dt_session_add_process(struct dt_session *session, pid_t pid)
 
 	if (session->stopped)
 		return -ESHUTDOWN;
-	if (find_process(session, pid))
+	if (dt_session_find(session, pid))
 		return 0;
-	if (session->process_count == DT_PROCESSES_MAX)
-		return dt_log_error(&session->log, -ENOSPC, "process %d cannot be traced: a session has room for %d processes",
-				    (int)pid, DT_PROCESSES_MAX);
 	error = dt_process_open(pid, &session->log, &pidfd);
 	if (error)
 		return error;
-	traced = dt_traced_new(pid, pidfd, (uint32_t)session->process_count);
-	if (!traced) {
-		close(pidfd);
+	traced = dt_traced_new(pid, pidfd);
+	if (!traced)
 		return -ENOMEM;
-	}
-	error = remember_process(session, traced);
-	if (error) {
-		dt_traced_free(traced);
-		return error;
-	}
-	error = begin_process(session, traced); /* known by then: programs send what they see before this is done */
-	if (error == -ESRCH)
-		dt_log_error(&session->log, error, "process %d ended while domtrace attached to it", (int)pid);
-	else if (error == -EACCES || error == -EPERM)
-		dt_log_error(&session->log, error, "process %d cannot be traced: %s; run domtrace with sudo", (int)pid, strerror(-error));
+	traced->root = traced->late = true;
+	error = begin_process(session, traced);
+	if (error)
+		return say_failure(session, pid, error);
+	error = dt_session_follow_maps(session, traced, true);
+	if (!error)
+		error = check_sites(session, traced);
 	if (!error)
 		error = watch_process(session, traced);
 	if (error) {
-		session->process_count--;
-		dt_publish_withdraw(session->publish, traced);
-		dt_traced_free(traced);
-		return error;
+		discard_process(session, traced);
+		return say_failure(session, pid, error);
 	}
 	dt_log_info(&session->log, "tracing process %d (%s)", (int)pid, traced->info.comm);
 	return 0;
 }
 
-static void end_process(struct dt_session *session, struct dt_traced *traced)
+void dt_session_end_process(struct dt_session *session, struct dt_traced *traced)
 {
 	if (traced->exited)
 		return;
@@ -206,69 +227,97 @@ static void end_process(struct dt_session *session, struct dt_traced *traced)
 		traced->pidfd = -1;
 	}
 	dt_links_close(&traced->links);
-	dt_log_info(&session->log, "process %d (%s) has ended", (int)traced->pid, traced->info.comm);
+	if (traced->root && !traced->hidden)
+		dt_log_info(&session->log, "process %d (%s) has ended", (int)traced->pid, traced->info.comm);
+	if (!traced->root)
+		dt_session_set_timer(session);
 }
 
-/* Another program runs in the process: it starts from nothing. `held`: none of its threads runs now. */
-static int replace_image(struct dt_session *session, struct dt_traced *traced, bool held)
+/* Another program runs in the process: it starts from nothing. Its probes stay; they are those of the process. */
+static int replace_image(struct dt_session *session, struct dt_traced *old, struct dt_traced **ret_traced)
 {
-	struct dt_process_info info = { 0 };
+	struct dt_traced *traced = dt_traced_new(old->pid, old->pidfd);
 	int error;
 
-	dt_traced_forget_image(traced);
-	dt_tracebacks_remove_process(session->tracebacks, traced->pid);
-	dt_tracebacks_add_process(session->tracebacks, traced->pid);
-	if (!dt_process_read(traced->pid, &info)) {
-		dt_process_info_clear(&traced->info);
-		traced->info = info;
-	}
-	dt_traced_read_image(traced->pid, &traced->image);
-	error = dt_session_upload(session, traced);
-	if (!error && held)
-		error = dt_collect_sweep(session->collect, traced->pid, traced->row.generation);
+	if (!traced)
+		return -ENOMEM;
+	old->pidfd = -1;
+	traced->root = old->root;
+	traced->links = old->links;
+	traced->attached = old->attached;
+	traced->attached_count = old->attached_count;
+	memcpy(traced->sites, old->sites, sizeof(old->sites));
+	old->links = (struct dt_links){ 0 };
+	old->attached = NULL;
+	old->attached_count = 0;
+	discard_process(session, old);
+	error = begin_process(session, traced);
 	if (!error)
-		error = dt_collect_forget(session->collect, session->processes, session->process_count);
+		*ret_traced = traced;
 	return error;
 }
 
-/* Follows what the loader did: new files, or another program altogether. */
+/* Follows what the loader did: new files, or, where the programs do not tell, another program altogether. */
 static int follow_mappings(struct dt_session *session, struct dt_traced *traced)
 {
-	uint64_t image;
-	int error = dt_traced_read_image(traced->pid, &image);
-	bool replaced = !error && image != traced->image;
+	uint64_t start;
+	int error = session->follow ? 0 : dt_traced_read_image(traced->pid, &start);
+	bool replaced = !session->follow && !error && start != traced->image_start;
 
 	if (replaced)
-		error = replace_image(session, traced, false);
+		error = replace_image(session, traced, &traced);
 	if (!error)
-		error = follow_maps(session, traced, replaced);
-	return error == -ESRCH ? 0 : error;     /* it has ended; that will be said */
+		error = dt_session_follow_maps(session, traced, replaced);
+	/* -ESRCH: it has ended; that will be said. -EEXIST: an exec came in between, of which there is other news. */
+	return error == -ESRCH || error == -EEXIST ? 0 : error;
 }
 
 /* ---- the launched command ---------------------------------------------------------------------------------------- */
 
+static int begin_command(struct dt_session *session, struct dt_traced **ret_traced)
+{
+	struct dt_traced *traced = dt_traced_new(session->launch.pid, -1);
+	int error = traced ? 0 : -ENOMEM;
+
+	if (traced)
+		traced->root = true;
+	if (!error)
+		error = begin_process(session, traced);
+	if (!error)
+		*ret_traced = traced;
+	return error;
+}
+
 /* A new program, of which nothing has run: held again whenever its loader has mapped files. */
 static int take_exec(struct dt_session *session, struct dt_traced *traced)
 {
-	int error = replace_image(session, traced, true);
+	int error = 0;
 
-	traced->row.hold = 1;
-	return error ? error : follow_maps(session, traced, true);
+	if (!traced)
+		error = begin_command(session, &traced);
+	else if (!session->follow)
+		error = replace_image(session, traced, &traced);
+	if (error)
+		return error;
+	dt_images_state(session->bpf, traced->slot)->hold = 1;
+	traced->root = true;
+	return dt_session_follow_maps(session, traced, true);
 }
 
 static int take_launch_event(struct dt_session *session, enum dt_launch_event event)
 {
-	struct dt_traced *traced = find_process(session, session->launch.pid);
-	int error = 0;
+	struct dt_traced *traced;
+	int error = session->stopped ? 0 : dt_session_adopt(session);
 
-	if (!traced || session->stopped)
+	traced = dt_session_find(session, session->launch.pid);
+	if (error || !traced || session->stopped)
 		event = event == DT_LAUNCH_ENDED ? event : DT_LAUNCH_NOTHING;
 	switch (event) {
 	case DT_LAUNCH_EXEC:
 		error = take_exec(session, traced);
 		break;
 	case DT_LAUNCH_HELD:
-		error = follow_maps(session, traced, false);
+		error = dt_session_follow_maps(session, traced, false);
 		break;
 	case DT_LAUNCH_EXITING:         /* the last moment to see its files and its memory */
 		dt_process_read_rss(traced->pid, &traced->info.rss_bytes);
@@ -276,7 +325,7 @@ static int take_launch_event(struct dt_session *session, enum dt_launch_event ev
 		break;
 	case DT_LAUNCH_ENDED:
 		if (traced)
-			end_process(session, traced);
+			dt_session_end_process(session, traced);
 		return 0;
 	case DT_LAUNCH_NOTHING:
 		break;
@@ -302,7 +351,6 @@ static int dispatch_launch(struct dt_session *session)
 int dt_session_launch(struct dt_session *session, char *const argv[], pid_t *ret_pid)
 {
 	struct epoll_event event = { .events = EPOLLIN };
-	struct dt_traced *traced;
 	int error;
 
 	if (session->stopped)
@@ -312,19 +360,16 @@ int dt_session_launch(struct dt_session *session, char *const argv[], pid_t *ret
 	error = dt_launch_start(argv, &session->log, &session->launch);
 	if (error)
 		return error;
-	traced = dt_traced_new(session->launch.pid, -1, (uint32_t)session->process_count);
-	error = traced ? remember_process(session, traced) : -ENOMEM;
-	if (error)
-		dt_traced_free(traced);
-	if (!error && epoll_ctl(session->epoll_fd, EPOLL_CTL_ADD, session->launch.signal_fd, &event))
+	if (epoll_ctl(session->epoll_fd, EPOLL_CTL_ADD, session->launch.signal_fd, &event))
 		error = -errno;
 	if (!error)
-		error = take_exec(session, traced);
+		error = take_exec(session, NULL);
 	dt_launch_continue(&session->launch);
 	if (error)
 		return dt_log_error(&session->log, error, "cannot trace command '%s': %s", argv[0], strerror(-error));
-	dt_log_info(&session->log, "tracing process %d (%s)", (int)traced->pid, traced->info.comm);
-	*ret_pid = traced->pid;
+	dt_log_info(&session->log, "tracing process %d (%s)", (int)session->launch.pid,
+		    dt_session_find(session, session->launch.pid)->info.comm);
+	*ret_pid = session->launch.pid;
 	return 0;
 }
 
@@ -340,6 +385,13 @@ int dt_session_command_status(const struct dt_session *session, int *ret_status)
 
 /* ---- records ----------------------------------------------------------------------------------------------------- */
 
+static int take_traceback(struct dt_session *session, const struct dt_traced *traced, const struct dt_traceback_event *event, size_t size)
+{
+	if (size < sizeof(*event) - sizeof(event->frames))
+		return -EBADMSG;
+	return dt_tracebacks_add(session->tracebacks, traced, dt_publish_maps(session->publish, event->row), event, size);
+}
+
 int dt_session_take_record(void *context, void *data, size_t size)
 {
 	struct dt_session *session = context;
@@ -349,20 +401,19 @@ int dt_session_take_record(void *context, void *data, size_t size)
 
 	if (size < sizeof(*event))
 		return 0;
-	traced = find_process(session, (pid_t)event->tgid);
+	traced = dt_session_adopt_slot(session, event->slot);
 	if (!traced)
 		return 0;
 	switch (event->type) {
 	case DT_EVENT_CODE:
-		error = dt_tracebacks_add_code(session->tracebacks, data, size);
+		error = dt_tracebacks_add_code(session->tracebacks, traced, data, size);
 		break;
 	case DT_EVENT_TRACEBACK:
-		error = dt_tracebacks_add(session->tracebacks, traced, data, size);
+		error = take_traceback(session, traced, data, size);
 		break;
 	case DT_EVENT_MAPPINGS:
 	case DT_EVENT_UNKNOWN:
-		for (size_t i = 0; i < session->process_count; i++)
-			session->stale[i] = session->stale[i] || session->processes[i] == traced;
+		traced->stale = true;
 		break;
 	}
 	if (error && !session->event_error)
@@ -387,19 +438,17 @@ int dt_session_follow(struct dt_session *session)
 
 	if (error || session->stopped)
 		return error;
-	for (size_t i = 0; i < session->process_count; i++) {
+	error = dt_session_adopt(session);
+	for (size_t i = 0; i < session->process_count && !error; i++) {
 		struct dt_traced *traced = session->processes[i];
 
-		if (!session->stale[i])
+		if (!traced->stale)
 			continue;
-		session->stale[i] = false;
-		if (traced->exited)
-			continue;
-		error = follow_mappings(session, traced);
-		if (error)
-			return error;
+		traced->stale = false;
+		if (!traced->exited)
+			error = follow_mappings(session, traced);
 	}
-	return 0;
+	return error;
 }
 
 static void notice_ends(struct dt_session *session)
@@ -409,7 +458,7 @@ static void notice_ends(struct dt_session *session)
 		struct pollfd pidfd = { .fd = traced->pidfd, .events = POLLIN };
 
 		if (!traced->exited && traced->pidfd >= 0 && poll(&pidfd, 1, 0) > 0)
-			end_process(session, traced);
+			dt_session_end_process(session, traced);
 	}
 }
 
@@ -428,8 +477,10 @@ int dt_session_dispatch(struct dt_session *session)
 	if (!error)
 		error = dt_session_follow(session);
 	if (!error && dt_publish_replaced(session->publish) > REPLACED_MAX)
-		error = wait_and_settle(session);
+		error = dt_session_wait(session);
 	notice_ends(session);
+	if (!error)
+		error = dt_session_sweep(session);
 	if (!error)
 		error = dt_tracebacks_name(session->tracebacks, NAMING_NS);
 	if (error == -EAGAIN)
@@ -441,7 +492,7 @@ int dt_session_dispatch(struct dt_session *session)
 
 size_t dt_session_running(const struct dt_session *session)
 {
-	size_t running = 0;
+	size_t running = session->follow == DT_FOLLOW_ALL;      /* there may always be others */
 
 	for (size_t i = 0; i < session->process_count; i++)
 		running += !session->processes[i]->exited;

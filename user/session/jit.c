@@ -14,7 +14,7 @@
 #define READ_SHARE 20                   /* at most one part in so many of the time goes into reading */
 
 struct dt_jit {
-	pid_t pid;
+	uint32_t image;
 	struct dt_perf_map_owner owner; /* root_fd −1: it had ended before it was asked for */
 	int fd;                         /* stays open when the process has ended; −1: there is no map (yet) */
 	struct dt_perf_map *map;
@@ -61,33 +61,28 @@ static void look(struct dt_jit *jit)
 	jit->next_look_ns = begin + took + (READ_SHARE * took > LOOK_NS ? READ_SHARE * took : LOOK_NS);
 }
 
-static struct dt_jit *find_process(struct dt_jit **jits, pid_t pid)
+void dt_jit_add_process(struct dt_jit **jits, const struct dt_traced *traced)
 {
 	struct dt_jit *jit;
 
-	HASH_FIND_INT(*jits, &pid, jit);
+	HASH_FIND_INT(*jits, &traced->image, jit);
 	if (jit)
-		return jit;
+		return;
 	jit = calloc(1, sizeof(*jit));
 	if (!jit)
-		return NULL;
-	jit->pid = pid;
+		return;                 /* its code has no names then */
+	jit->image = traced->image;
 	jit->fd = -1;
-	if (dt_perf_map_owner_open(pid, &jit->owner))
+	if (dt_perf_map_owner_open(traced->pid, &jit->owner))
 		jit->owner.root_fd = -1;
-	HASH_ADD_INT(*jits, pid, jit);
-	return jit;
+	HASH_ADD_INT(*jits, image, jit);
 }
 
-void dt_jit_add_process(struct dt_jit **jits, pid_t pid)
+const char *dt_jit_find(struct dt_jit *jits, uint32_t image, uint64_t address, uint64_t *ret_offset)
 {
-	find_process(jits, pid);
-}
+	struct dt_jit *jit;
 
-const char *dt_jit_find(struct dt_jit **jits, pid_t pid, uint64_t address, uint64_t *ret_offset)
-{
-	struct dt_jit *jit = find_process(jits, pid);
-
+	HASH_FIND_INT(jits, &image, jit);
 	if (!jit)
 		return NULL;
 	look(jit);
@@ -112,11 +107,11 @@ static void jit_free(struct dt_jit *jit)
 	free(jit);
 }
 
-void dt_jit_remove_process(struct dt_jit **jits, pid_t pid)
+void dt_jit_remove_process(struct dt_jit **jits, uint32_t image)
 {
 	struct dt_jit *jit;
 
-	HASH_FIND_INT(*jits, &pid, jit);
+	HASH_FIND_INT(*jits, &image, jit);
 	if (!jit)
 		return;
 	HASH_DEL(*jits, jit);

@@ -4,21 +4,21 @@
 #define DT_SESSION_JIT_H
 
 #include <stdint.h>
-#include <sys/types.h>
+
+#include "session/traced.h"
 
 struct dt_jit;
 
 /* Takes in whose map a process has, before it ends. */
-void dt_jit_add_process(struct dt_jit **jits, pid_t pid);
+void dt_jit_add_process(struct dt_jit **jits, const struct dt_traced *traced);
 /*
- * The function of a process that holds an address, NULL where none is known (yet). Owned by `jits`, until the next call. A map is
+ * The function of an image that holds an address, NULL where none is known (yet). Owned by `jits`, until the next call. A map is
  * looked at again a few times a second at most, and not so often that reading it takes more than a twentieth of the time.
  */
-const char *dt_jit_find(struct dt_jit **jits, pid_t pid, uint64_t address, uint64_t *ret_offset);
+const char *dt_jit_find(struct dt_jit *jits, uint32_t image, uint64_t address, uint64_t *ret_offset);
 /* The next look-up looks at the maps again, unless reading them takes long. */
 void dt_jit_look_again(struct dt_jit *jits);
-/* Another program runs in the process. */
-void dt_jit_remove_process(struct dt_jit **jits, pid_t pid);
+void dt_jit_remove_process(struct dt_jit **jits, uint32_t image);
 void dt_jit_clear(struct dt_jit **jits);
 
 #endif

@@ -17,7 +17,8 @@
 /* The root directory of a process: where its files have their debug files. */
 struct dt_resolve_root {
 	struct dt_resolve_root *next;
-	pid_t pid;                      /* 0: of a program that is gone; files of it may need it still */
+	uint64_t device, inode;         /* of the directory */
+	uint64_t mount;                 /* … and of the mount that it is in: the same directory may have others mounted below it */
 	int fd;
 	bool own;                       /* it is ours, too */
 };
@@ -40,7 +41,7 @@ struct dt_known_place {
 	struct {
 		uint64_t module;        /* its address; 0: code of no ELF file … */
 		uint64_t vaddr;
-		uint64_t pid;           /* … of this process */
+		uint64_t image;         /* … of this image */
 	} key;
 	uint32_t number;
 	struct dt_resolve_file *file;              /* NULL: code of no ELF file */

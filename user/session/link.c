@@ -15,6 +15,32 @@
 #include "base/file.h"
 #include "base/parse.h"
 
+int dt_links_add(struct dt_links *links, int fd)
+{
+	int *grown = realloc(links->fds, (links->count + 1) * sizeof(*grown));
+
+	if (!grown) {
+		close(fd);
+		return -ENOMEM;
+	}
+	links->fds = grown;
+	links->fds[links->count++] = fd;
+	return 0;
+}
+
+void dt_links_cut(struct dt_links *links, size_t count)
+{
+	while (links->count > count)
+		close(links->fds[--links->count]);
+}
+
+void dt_links_close(struct dt_links *links)
+{
+	dt_links_cut(links, 0);
+	free(links->fds);
+	*links = (struct dt_links){ 0 };
+}
+
 /* The part of union bpf_attr that BPF_LINK_CREATE of a uprobe_multi link reads (include/uapi/linux/bpf.h, 6.6). */
 struct uprobe_multi_attr {
 	uint32_t program_fd, target_fd, attach_type, flags;
@@ -81,7 +107,8 @@ int dt_link_create_single(int program_fd, const char *path, uint64_t offset, uin
 
 	if (error)
 		return error;
-	event_fd = (int)syscall(SYS_perf_event_open, &attr, pid, -1, -1, PERF_FLAG_FD_CLOEXEC);
+	/* An event for all processes has a processor, but its breakpoint has none (kernel/trace/trace_uprobe.c, uprobe_perf_func()). */
+	event_fd = (int)syscall(SYS_perf_event_open, &attr, pid ? pid : -1, pid ? -1 : 0, -1, PERF_FLAG_FD_CLOEXEC);
 	if (event_fd < 0)
 		return -errno;
 	fd = bpf_link_create(program_fd, event_fd, BPF_PERF_EVENT, &opts); /* the link holds the event from here on */

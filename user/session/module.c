@@ -14,6 +14,7 @@ static void module_free(struct dt_module *module)
 {
 	if (!module)
 		return;
+	dt_links_close(&module->links);
 	dt_elf_close(module->elf);
 	free(module->plans);
 	free(module->path);
@@ -199,6 +200,12 @@ int dt_modules_get(struct dt_modules *modules, pid_t pid, const struct dt_mappin
 	}
 	*ret_module = module;
 	return 0;
+}
+
+void dt_modules_detach(struct dt_modules *modules)
+{
+	for (struct dt_module *module = modules->table; module; module = module->hh.next)
+		dt_links_close(&module->links);
 }
 
 void dt_modules_clear(struct dt_modules *modules)

@@ -9,6 +9,7 @@
 #include <uthash.h>
 
 #include "base/log.h"
+#include "session/link.h"
 #include "session/sites.h"
 #include "session/unwind.h"
 #include "target/elf.h"
@@ -34,6 +35,8 @@ struct dt_module {
 	uint64_t loader_state_vaddr;    /* of _r_debug.r_state; 0: it is no loader */
 	const struct dt_module *original; /* a file with the same bytes that was read before (copies in containers); NULL: none */
 	struct dt_unwind_place unwind;  /* its unwind table in the kernel */
+	struct dt_links links;          /* of probes in all processes */
+	bool attached;                  /* … which are there */
 	UT_hash_handle hh;
 };
 
@@ -42,7 +45,6 @@ struct dt_module {
 
 struct dt_modules {
 	struct dt_module *table;
-	uint32_t interpreter_count;     /* of program images with a CPython: numbers them */
 	struct dt_unwind *unwind;       /* where unwind tables go */
 	bool cheap_sites;
 	const struct dt_log *log;
@@ -53,6 +55,8 @@ struct dt_modules {
  * is not ELF gives a module without `elf`. -ENOENT: the file cannot be opened any more. -ENOMEM.
  */
 int dt_modules_get(struct dt_modules *modules, pid_t pid, const struct dt_mapping *mapping, struct dt_module **ret_module);
+/* Takes the probes out of all processes. */
+void dt_modules_detach(struct dt_modules *modules);
 void dt_modules_clear(struct dt_modules *modules);
 
 /* Address minus vaddr in a process that maps the module there. -ENXIO: the mapping is of no segment. */

@@ -2,26 +2,29 @@
 #include "session/publish.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include <bpf/bpf.h>
-#include <bpf/libbpf.h>
-
+#include "session/images.h"
 #include "session/skeleton.h"
 
-/* A row, and rows of mappings, that programs may still look at. */
-struct replaced {
-	uint32_t row;
+/* What stands in a row of process_rows, and which rows of mappings it speaks of. */
+struct shown {
+	bool used;
+	struct dt_known_maps *maps;
 	uint32_t first, count;
 };
 
 struct dt_publish {
 	struct domtrace_bpf *bpf;
 	struct dt_unwind *unwind;
+	struct shown rows[DT_PROCESS_ROWS];
 	uint32_t free[DT_PROCESS_ROWS]; /* numbers of rows that nobody sees */
 	uint32_t free_count;
-	struct replaced *replaced;
+	uint32_t *replaced;             /* rows that programs may still look at, or images that inherited them */
 	size_t replaced_count, replaced_room;
+	size_t fresh;                   /* of them, since the last look */
 };
 
 int dt_publish_new(struct domtrace_bpf *bpf, struct dt_unwind *unwind, struct dt_publish **ret_publish)
@@ -32,7 +35,7 @@ int dt_publish_new(struct domtrace_bpf *bpf, struct dt_unwind *unwind, struct dt
 		return -ENOMEM;
 	publish->bpf = bpf;
 	publish->unwind = unwind;
-	for (uint32_t row = DT_PROCESS_ROWS - 1; row; row--) /* row 0 is that of no process */
+	for (uint32_t row = DT_PROCESS_ROWS - 1; row > DT_PROCESS_ROW_NEW; row--) /* row 0 is that of no process */
 		publish->free[publish->free_count++] = row;
 	*ret_publish = publish;
 	return 0;
@@ -42,6 +45,8 @@ void dt_publish_free(struct dt_publish *publish)
 {
 	if (!publish)
 		return;
+	for (size_t row = 0; row < DT_PROCESS_ROWS; row++)
+		dt_known_maps_release(publish->rows[row].maps);
 	free(publish->replaced);
 	free(publish);
 }
@@ -50,7 +55,7 @@ void dt_publish_free(struct dt_publish *publish)
 static int make_room(struct dt_publish *publish)
 {
 	size_t room = publish->replaced_room ? 2 * publish->replaced_room : 64;
-	struct replaced *grown;
+	uint32_t *grown;
 
 	if (publish->replaced_count < publish->replaced_room)
 		return 0;
@@ -62,20 +67,19 @@ static int make_room(struct dt_publish *publish)
 	return 0;
 }
 
-/* The process is found by its id; once it is, its slot does not change. */
-static int enter_process(const struct dt_publish *publish, const struct dt_traced *traced)
+static void replace(struct dt_publish *publish, uint32_t row)
 {
-	uint32_t tgid = (uint32_t)traced->pid;
-
-	return bpf_map_update_elem(bpf_map__fd(publish->bpf->maps.processes), &tgid, &traced->row.slot, BPF_ANY) ? -errno : 0;
+	if (row <= DT_PROCESS_ROW_NEW)
+		return;
+	publish->replaced[publish->replaced_count++] = row;
+	publish->fresh++;
 }
 
 int dt_publish_process(struct dt_publish *publish, struct dt_traced *traced)
 {
-	struct replaced old = { traced->shown_row, traced->shown_first, traced->shown_count };
-	struct dt_process_state *state = &publish->bpf->bss->process_states[traced->row.slot];
+	struct dt_process_state *state = dt_images_state(publish->bpf, traced->slot);
 	int error = make_room(publish), no_room;
-	uint32_t row;
+	uint32_t row, old = state->row;
 
 	if (error)
 		return error;
@@ -87,42 +91,72 @@ int dt_publish_process(struct dt_publish *publish, struct dt_traced *traced)
 	if (no_room)
 		traced->row.mapping_count = 0;
 	row = publish->free[--publish->free_count];
+	publish->rows[row] = (struct shown){ true, dt_known_maps_share(traced->maps), traced->row.first_mapping, traced->row.mapping_count };
 	publish->bpf->bss->process_rows[row] = traced->row;
 	__atomic_store_n(&state->row, row, __ATOMIC_RELEASE);
-	traced->shown_row = row;
-	traced->shown_first = traced->row.first_mapping;
-	traced->shown_count = traced->row.mapping_count;
-	if (old.row)
-		publish->replaced[publish->replaced_count++] = old;
-	else
-		error = enter_process(publish, traced);
+	replace(publish, old);
+	if (!traced->shown)
+		error = dt_images_enter(publish->bpf, traced->slot);
+	traced->shown = traced->shown || !error;
 	return error ? error : no_room;
 }
 
 void dt_publish_withdraw(struct dt_publish *publish, struct dt_traced *traced)
 {
-	uint32_t tgid = (uint32_t)traced->pid;
+	uint32_t row = dt_images_state(publish->bpf, traced->slot)->row;
 
-	__atomic_store_n(&publish->bpf->bss->process_states[traced->row.slot].row, 0, __ATOMIC_RELEASE);
-	bpf_map_delete_elem(bpf_map__fd(publish->bpf->maps.processes), &tgid);
-	if (traced->shown_row && !make_room(publish))
-		publish->replaced[publish->replaced_count++] =
-			(struct replaced){ traced->shown_row, traced->shown_first, traced->shown_count };
-	traced->shown_row = traced->shown_first = traced->shown_count = 0;
+	dt_images_end(publish->bpf, traced->slot);
+	traced->shown = false;
+	if (!make_room(publish))        /* else the row is lost to the session */
+		replace(publish, row);
+}
+
+const struct dt_maps *dt_publish_maps(const struct dt_publish *publish, uint32_t row)
+{
+	static const struct dt_maps none;
+
+	return row < DT_PROCESS_ROWS && publish->rows[row].maps ? &publish->rows[row].maps->maps : &none;
+}
+
+struct dt_known_maps *dt_publish_known_maps(const struct dt_publish *publish, uint32_t row)
+{
+	return row < DT_PROCESS_ROWS ? publish->rows[row].maps : NULL;
 }
 
 size_t dt_publish_replaced(const struct dt_publish *publish)
 {
-	return publish->replaced_count;
+	return publish->fresh;
+}
+
+/* Marks the rows that images have: also those that were forked off while the row was replaced. */
+static void find_used(const struct dt_publish *publish, bool used[DT_PROCESS_ROWS])
+{
+	memset(used, 0, DT_PROCESS_ROWS * sizeof(*used));
+	for (uint32_t slot = 0; slot < DT_PROCESSES_MAX; slot++)
+		used[publish->bpf->bss->process_states[slot].row & (DT_PROCESS_ROWS - 1)] = true;
 }
 
 void dt_publish_reclaim(struct dt_publish *publish)
 {
-	for (size_t i = 0; i < publish->replaced_count; i++) {
-		const struct replaced *replaced = &publish->replaced[i];
+	bool used[DT_PROCESS_ROWS];
+	size_t kept = 0;
 
-		publish->free[publish->free_count++] = replaced->row;
-		dt_unwind_remove_mappings(publish->unwind, replaced->first, replaced->count);
+	if (!publish->replaced_count)
+		return;
+	find_used(publish, used);
+	for (size_t i = 0; i < publish->replaced_count; i++) {
+		uint32_t row = publish->replaced[i];
+		struct shown *shown = &publish->rows[row];
+
+		if (used[row])
+			publish->replaced[kept++] = row;
+		if (used[row] || !shown->used)
+			continue;       /* it may have been replaced for several images */
+		publish->free[publish->free_count++] = row;
+		dt_unwind_remove_mappings(publish->unwind, shown->first, shown->count);
+		dt_known_maps_release(shown->maps);
+		*shown = (struct shown){ 0 };
 	}
-	publish->replaced_count = 0;
+	publish->replaced_count = kept;
+	publish->fresh = 0;
 }

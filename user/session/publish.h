@@ -22,15 +22,20 @@ int dt_publish_new(struct domtrace_bpf *bpf, struct dt_unwind *unwind, struct dt
 void dt_publish_free(struct dt_publish *publish);
 
 /*
- * Shows a process as it stands in traced->row and traced->mappings; sets row.first_mapping. What was shown before stays until
+ * Shows an image as it stands in traced->row and traced->mappings; sets row.first_mapping. What was shown before stays until
  * dt_publish_reclaim(). -ENOSPC: there is no room for its mappings, it is shown without them. -EAGAIN: none for its row before
- * something is reclaimed, nothing was shown. -ENOMEM, or what the kernel says of the map.
+ * something is reclaimed, nothing was shown. -EEXIST: its process runs another image. -ENOMEM, or what the kernel says of the map.
  */
 int dt_publish_process(struct dt_publish *publish, struct dt_traced *traced);
-/* The process is not traced any more. */
+/* The image is not traced any more. */
 void dt_publish_withdraw(struct dt_publish *publish, struct dt_traced *traced);
 
-/* How much has been replaced and not been reclaimed. */
+/* The mappings that a row speaks of, until it is reclaimed; empty ones if there are none. */
+const struct dt_maps *dt_publish_maps(const struct dt_publish *publish, uint32_t row);
+/* The same, to be shared; NULL: there are none. */
+struct dt_known_maps *dt_publish_known_maps(const struct dt_publish *publish, uint32_t row);
+
+/* How much has been replaced since something was last reclaimed. */
 size_t dt_publish_replaced(const struct dt_publish *publish);
 /* All programs that ran when the last of it was replaced have ended: its room can be used again. */
 void dt_publish_reclaim(struct dt_publish *publish);

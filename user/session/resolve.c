@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -75,32 +77,49 @@ void dt_resolve_free(struct dt_resolve *resolve)
 
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 
+static const struct dt_resolve_root *known_root(const struct dt_resolve *resolve, const struct statx *status)
+{
+	const struct dt_resolve_root *root = resolve->roots;
+
+	while (root && (root->inode != status->stx_ino || root->mount != status->stx_mnt_id ||
+			root->device != makedev(status->stx_dev_major, status->stx_dev_minor)))
+		root = root->next;
+	return root;
+}
+
+/* The root directory of a process: one for all that have the same. NULL: it has gone. */
 static const struct dt_resolve_root *find_root(struct dt_resolve *resolve, pid_t pid)
 {
-	struct dt_resolve_root *root = resolve->roots;
+	const struct dt_resolve_root *known;
+	struct dt_resolve_root *root;
+	struct statx status;
 	bool own;
-	int fd;
+	DT_FD int fd = dt_debug_root_open(pid, &own);
 
-	while (root && root->pid != pid)
-		root = root->next;
-	if (root)
-		return root;
-	fd = dt_debug_root_open(pid, &own);
-	root = fd < 0 ? NULL : calloc(1, sizeof(*root));
-	if (!root) {
-		if (fd >= 0)
-			close(fd);
+	if (fd < 0 || statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &status))
 		return NULL;
-	}
-	*root = (struct dt_resolve_root){ .next = resolve->roots, .pid = pid, .fd = fd, .own = own };
+	known = known_root(resolve, &status);
+	if (known)
+		return known;
+	root = calloc(1, sizeof(*root));
+	if (!root)
+		return NULL;
+	*root = (struct dt_resolve_root){
+		.next = resolve->roots,
+		.device = makedev(status.stx_dev_major, status.stx_dev_minor),
+		.inode = status.stx_ino,
+		.mount = status.stx_mnt_id,
+		.fd = DT_TAKE_FD(fd),
+		.own = own,
+	};
 	resolve->roots = root;
 	return root;
 }
 
-void dt_resolve_add_process(struct dt_resolve *resolve, pid_t pid)
+void dt_resolve_add_process(struct dt_resolve *resolve, const struct dt_traced *traced)
 {
-	find_root(resolve, pid);
-	dt_jit_add_process(&resolve->jits, pid);
+	find_root(resolve, traced->pid);
+	dt_jit_add_process(&resolve->jits, traced);
 }
 
 /* Copies of a file have the same names. */
@@ -198,7 +217,7 @@ static int add_in_file(struct dt_resolve *resolve, pid_t pid, struct dt_module *
 		return error;
 	/* The frame of the call is keyed by its last byte, that of an instruction by its first: equal places are the same. */
 	from.key.vaddr = vaddr;
-	from.key.pid = exact;
+	from.key.image = exact;
 	HASH_FIND(hh, resolve->table, &from.key, sizeof(from.key), place);
 	if (!place) {
 		length = exact ? 0 : find_call(module, vaddr);
@@ -222,7 +241,7 @@ static int add_in_file(struct dt_resolve *resolve, pid_t pid, struct dt_module *
 static int find_jit_name(struct dt_resolve *resolve, const struct dt_known_place *place, struct dt_snapshot_frame *ret_frame)
 {
 	uint64_t offset;
-	const char *name = dt_jit_find(&resolve->jits, (pid_t)place->key.pid, place->key.vaddr, &offset);
+	const char *name = dt_jit_find(resolve->jits, (uint32_t)place->key.image, place->key.vaddr, &offset);
 
 	if (!name)
 		return -ENOENT;
@@ -233,10 +252,10 @@ static int find_jit_name(struct dt_resolve *resolve, const struct dt_known_place
 }
 
 /* Code of no ELF file. The same address may have held another function before: then this is another place. */
-static int add_elsewhere(struct dt_resolve *resolve, pid_t pid, const struct dt_mapping *mapping, uint64_t address, bool exact,
+static int add_elsewhere(struct dt_resolve *resolve, uint32_t image, const struct dt_mapping *mapping, uint64_t address, bool exact,
 			 struct dt_resolve_place *ret_place)
 {
-	struct dt_known_place from = { .key = { .vaddr = address - !exact, .pid = (uint64_t)pid } }, *place;
+	struct dt_known_place from = { .key = { .vaddr = address - !exact, .image = image } }, *place;
 	struct dt_snapshot_frame frame;
 	bool is_file = mapping && mapping->inode;
 	int named, error = 0;
@@ -280,26 +299,13 @@ int dt_resolve_add(struct dt_resolve *resolve, const struct dt_traced *traced, c
 		if (error != -ENXIO)
 			return error;
 	}
-	return add_elsewhere(resolve, traced->pid, mapping, address, exact, ret_place);
+	return add_elsewhere(resolve, traced->image, mapping, address, exact, ret_place);
 }
 
-void dt_resolve_remove_process(struct dt_resolve *resolve, pid_t pid)
+void dt_resolve_remove_process(struct dt_resolve *resolve, const struct dt_traced *traced)
 {
 	dt_resolve_look_again(resolve);
-	dt_jit_remove_process(&resolve->jits, pid);
-	for (struct dt_resolve_root *root = resolve->roots; root; root = root->next)
-		if (root->pid == pid)
-			root->pid = 0;
-	for (size_t i = 0; i < resolve->place_count; i++) {
-		struct dt_known_place *place = resolve->places[i], *found;
-
-		if (place->file || place->key.pid != (uint64_t)pid)
-			continue;
-		HASH_FIND(hh, resolve->table, &place->key, sizeof(place->key), found);
-		if (found == place)
-			HASH_DEL(resolve->table, place);
-		place->key.pid = 0;
-	}
+	dt_jit_remove_process(&resolve->jits, traced->image);
 }
 
 void dt_resolve_look_again(struct dt_resolve *resolve)
@@ -311,7 +317,7 @@ void dt_resolve_look_again(struct dt_resolve *resolve)
 		struct dt_known_place *place = resolve->places[i];
 		struct dt_snapshot_frame frame;
 
-		if (place->file || place->frames || !place->key.pid)
+		if (place->file || place->frames || !place->key.image)
 			continue;
 		if (!find_jit_name(resolve, place, &frame))
 			dt_known_place_name(place, &frame, 1);

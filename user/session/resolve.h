@@ -41,15 +41,15 @@ int dt_resolve_new(const struct dt_resolve_opts *opts, struct dt_resolve **ret_r
 void dt_resolve_free(struct dt_resolve *resolve);
 
 /* A process is traced from now on: takes in where its files and names are found, before it ends. */
-void dt_resolve_add_process(struct dt_resolve *resolve, pid_t pid);
+void dt_resolve_add_process(struct dt_resolve *resolve, const struct dt_traced *traced);
 /*
  * The place of an address by the mappings that it was met with: of the call before a return address, or, `exact`, of the
  * instruction itself. Equal ones have the same number. -ENOMEM.
  */
 int dt_resolve_add(struct dt_resolve *resolve, const struct dt_traced *traced, const struct dt_maps *maps, uint64_t address, bool exact,
 		   struct dt_resolve_place *ret_place);
-/* Another program runs in the process now: its addresses mean something else. */
-void dt_resolve_remove_process(struct dt_resolve *resolve, pid_t pid);
+/* No event of it will come any more. */
+void dt_resolve_remove_process(struct dt_resolve *resolve, const struct dt_traced *traced);
 
 /* Names places for at most so long; -EAGAIN: some are left. -ENOMEM. */
 int dt_resolve_work(struct dt_resolve *resolve, uint64_t budget_ns);

@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,6 +16,8 @@
 #include <cap-ng.h>
 
 #include "base/cleanup.h"
+#include "session/choice.h"
+#include "session/images.h"
 #include "session/session.h"
 #include "session/skeleton.h"
 
@@ -50,6 +53,8 @@ static int fill_config(const struct dt_session *session, struct dt_config *confi
 		return -errno;
 	config->frame_limit = session->frame_limit;
 	config->stack = session->stack;
+	config->follow = session->follow;
+	config->choice = session->choice;
 	config->spare_rows_max = bpf_map__max_entries(session->bpf->maps.live) / SPARE_ROWS_SHARE;
 	config->domain_count = session->domains.count;
 	config->domains_excluded = session->domains.excluded;
@@ -110,6 +115,8 @@ static int load_programs(struct dt_session *session, uint32_t live_blocks_max)
 	if (!error)
 		error = dt_attach_prepare(session->bpf, session->method);
 	if (!error)
+		error = dt_session_follow_prepare(session);
+	if (!error)
 		error = load_object(session);
 	if (!error)
 		return 0;
@@ -121,12 +128,14 @@ static int open_queues(struct dt_session *session)
 {
 	struct epoll_event event = { .events = EPOLLIN };
 
+	session->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	session->ring = ring_buffer__new(bpf_map__fd(session->bpf->maps.events), dt_session_take_record, session, NULL);
-	if (!session->ring)
+	if (!session->ring || session->timer_fd < 0)
 		return -errno;
 	session->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (session->epoll_fd < 0 ||
-	    epoll_ctl(session->epoll_fd, EPOLL_CTL_ADD, ring_buffer__epoll_fd(session->ring), &event))
+	    epoll_ctl(session->epoll_fd, EPOLL_CTL_ADD, ring_buffer__epoll_fd(session->ring), &event) ||
+	    epoll_ctl(session->epoll_fd, EPOLL_CTL_ADD, session->timer_fd, &event))
 		return -errno;
 	return 0;
 }
@@ -184,6 +193,9 @@ static int session_start(struct dt_session *session, const struct dt_session_opt
 	if (!error)
 		error = parse_stack(opts, &session->stack);
 	session->domains.filter.python_frames = session->stack != DT_STACK_NATIVE;
+	if (!error && (opts->all || opts->children))
+		error = dt_choice_read(opts, &session->choice);
+	session->follow = opts->all ? DT_FOLLOW_ALL : opts->children ? DT_FOLLOW_CHILDREN : DT_FOLLOW_NONE;
 	if (!error)
 		error = dt_features_require(&session->log);
 	if (!error)
@@ -203,6 +215,8 @@ static int session_start(struct dt_session *session, const struct dt_session_opt
 		return error;
 	error = open_queues(session);
 	if (!error)
+		error = dt_images_start(session->bpf);
+	if (!error)
 		error = dt_unwind_new(session->bpf, &session->unwind);
 	session->modules.unwind = session->unwind;
 	if (!error)
@@ -211,6 +225,8 @@ static int session_start(struct dt_session *session, const struct dt_session_opt
 		error = dt_collect_new(session->bpf, &session->collect);
 	if (!error)
 		error = start_naming(session, opts);
+	if (!error)
+		error = dt_session_follow_start(session);
 	return error ? dt_log_error(&session->log, error, "cannot set the session up: %s", strerror(-error)) : 0;
 }
 
@@ -225,7 +241,7 @@ int dt_session_new(const struct dt_session_opts *opts, struct dt_session **ret_s
 	if (!session)
 		return -ENOMEM;
 	session->log = opts->log;
-	session->epoll_fd = -1;
+	session->epoll_fd = session->timer_fd = -1;
 	session->frame_limit = opts->frame_limit ? opts->frame_limit : DT_FRAME_LIMIT_DEFAULT;
 	error = session_start(session, opts);
 	if (error) {
@@ -246,7 +262,6 @@ void dt_session_free(struct dt_session *session)
 	for (size_t i = 0; i < session->process_count; i++)
 		dt_traced_free(session->processes[i]);
 	free(session->processes);
-	free(session->stale);
 	dt_tracebacks_free(session->tracebacks);
 	dt_collect_free(session->collect);
 	dt_modules_clear(&session->modules);
@@ -256,6 +271,8 @@ void dt_session_free(struct dt_session *session)
 	domtrace_bpf__destroy(session->bpf);
 	if (session->epoll_fd >= 0)
 		close(session->epoll_fd);
+	if (session->timer_fd >= 0)
+		close(session->timer_fd);
 	free(session);
 }
 
@@ -266,10 +283,12 @@ int dt_session_stop(struct dt_session *session)
 	if (session->stopped)
 		return -ESHUTDOWN;
 	session->stopped = true;
+	dt_session_follow_stop(session);
 	for (size_t i = 0; i < session->process_count; i++) {
 		dt_publish_withdraw(session->publish, session->processes[i]);
 		dt_links_close(&session->processes[i]->links);
 	}
+	dt_modules_detach(&session->modules);
 	dt_launch_detach(&session->launch);
 	return 0;
 }

@@ -21,6 +21,9 @@
 #include "session/unwind.h"
 #include "target/launch.h"
 
+#define DT_FOLLOW_PROGRAMS 3            /* of fork, exec, exit */
+
+struct bpf_link;
 struct domtrace_bpf;
 struct ring_buffer;
 
@@ -41,9 +44,16 @@ struct dt_session {
 	struct dt_collect *collect;
 	struct dt_traced **processes;
 	size_t process_count;
+	struct dt_traced *by_slot[DT_PROCESSES_MAX];
+	enum dt_follow follow;
+	struct dt_choice choice;
+	struct bpf_link *follow_links[DT_FOLLOW_PROGRAMS];
+	uint32_t news;                  /* image_news of the programs, as last followed */
+	int timer_fd;                   /* fires when ended processes are to be seen to */
+	size_t ended_count;             /* processes that have ended since it last fired */
+	bool sweep_is_due;
 	uint32_t mappings_version;      /* the last one given to mappings of a process */
 	struct dt_launch launch;
-	bool *stale;                    /* by process: its mappings have changed */
 	int event_error;                /* the first failure while a record was taken in */
 	bool stopped;
 	uint64_t sequence;
@@ -52,15 +62,49 @@ struct dt_session {
 
 /* follow.c */
 
-/* Shows a process to the programs, and returns when none of them sees it as it was before. */
-int dt_session_upload(struct dt_session *session, struct dt_traced *traced);
+/* Makes a process known to the session, which owns it from then on. -ENOMEM: it is freed. */
+int dt_session_remember(struct dt_session *session, struct dt_traced *traced);
+/* The image that a process runs; NULL: it is not known. */
+struct dt_traced *dt_session_find(const struct dt_session *session, pid_t pid);
+/*
+ * Reads what a process maps, attaches to what is new, and shows all of it to the programs, if anything of it has changed or
+ * the caller has changed the row.
+ */
+int dt_session_follow_maps(struct dt_session *session, struct dt_traced *traced, bool row_changed);
 /* All programs have ended that ran when this was last called, or later: takes in what they sent, and forgets what only they knew. */
 int dt_session_settle(struct dt_session *session);
 /* Follows processes whose mappings have changed, as far as the records taken in say so, and lets a command that waits for it go on. */
 int dt_session_follow(struct dt_session *session);
+/* Traces a running process among others: what cannot be traced is passed over without a word. */
+int dt_session_add_running(struct dt_session *session, pid_t pid);
+/* The process has ended; its last tables are still to be taken. */
+void dt_session_end_process(struct dt_session *session, struct dt_traced *traced);
+/* Returns when every program has ended that runs now, and settles. */
+int dt_session_wait(struct dt_session *session);
 /* Takes in what the programs have sent. */
 int dt_session_consume(struct dt_session *session);
 /* Takes a record of the ring buffer in; `context` is the session. For ring_buffer__new(). */
 int dt_session_take_record(void *context, void *data, size_t size);
+
+/* adopt.c */
+
+/* Chooses, before load, whether what follows forks, execs and exits is loaded. */
+int dt_session_follow_prepare(struct dt_session *session);
+/* Attaches to them, if anything is to be followed. */
+int dt_session_follow_start(struct dt_session *session);
+void dt_session_follow_stop(struct dt_session *session);
+/* Takes in the images that the programs have begun, and those that have ended. */
+int dt_session_adopt(struct dt_session *session);
+/* The image in a slot, taken in if it is new. NULL: there is none. */
+struct dt_traced *dt_session_adopt_slot(struct dt_session *session, uint32_t slot);
+
+/* sweep.c */
+
+/* Empties the slots of images that nobody needs any more, if it is time for it. */
+int dt_session_sweep(struct dt_session *session);
+/* Sees to it that the session wakes up for those that have ended. */
+void dt_session_set_timer(struct dt_session *session);
+/* True once after it has fired. */
+bool dt_session_timer_fired(struct dt_session *session);
 
 #endif

@@ -5,16 +5,19 @@
 #include <sys/utsname.h>
 #include <time.h>
 
+#include "base/cleanup.h"
+#include "session/images.h"
+#include "session/inherit.h"
 #include "session/session.h"
 #include "snapshot/snapshot.h"
 #include "target/process.h"
 
 /* ---- snapshots --------------------------------------------------------------------------------------------------- */
 
-static int add_processes(struct dt_session *session, struct dt_snapshot *snapshot)
+static int add_processes(struct dt_traced *const *processes, size_t count, struct dt_snapshot *snapshot)
 {
-	for (size_t i = 0; i < session->process_count; i++) {
-		struct dt_traced *traced = session->processes[i];
+	for (size_t i = 0; i < count; i++) {
+		struct dt_traced *traced = processes[i];
 		struct dt_snapshot_process row;
 		uint32_t index;
 		int error;
@@ -30,6 +33,7 @@ static int add_processes(struct dt_session *session, struct dt_snapshot *snapsho
 			.command = (const char *const *)traced->info.command,
 			.python = traced->python ? traced->python->version : NULL,
 			.exited = traced->exited,
+			.from_start = !traced->late,
 			.rss_bytes = traced->info.rss_bytes,
 		};
 		error = dt_snapshot_add_process(snapshot, &row, &index);
@@ -91,26 +95,53 @@ static int find_names(struct dt_session *session)
 	return error;
 }
 
-int dt_session_take_snapshot(struct dt_session *session, const char *label, struct dt_snapshot **ret_snapshot)
+/* Which processes a snapshot shows: those that were asked for and those that run; or only those that have ended since. */
+static struct dt_traced **choose_processes(const struct dt_session *session, bool ended, size_t *ret_count)
+{
+	struct dt_traced **chosen = calloc(session->process_count + 1, sizeof(*chosen));
+	size_t count = 0;
+
+	for (size_t i = 0; chosen && i < session->process_count; i++) {
+		struct dt_traced *traced = session->processes[i];
+		bool is_end = traced->exited && !traced->root;
+
+		if (!traced->hidden && !traced->reported && ended == is_end)
+			chosen[count++] = traced;
+	}
+	*ret_count = count;
+	return chosen;
+}
+
+static int fill_snapshot(struct dt_session *session, const char *label, bool ended, const struct timespec *now, struct dt_snapshot *snapshot)
+{
+	size_t count;
+	DT_FREE struct dt_traced **chosen = choose_processes(session, ended, &count);
+	int error = chosen ? dt_inherit_find(session->bpf, chosen, count, session->tracebacks) : -ENOMEM;
+
+	if (!error)
+		error = find_names(session);
+	if (!error)
+		error = fill_header(session, label, now, snapshot);
+	if (!error)
+		error = add_processes(chosen, count, snapshot);
+	if (!error)
+		error = dt_collect_fill(session->collect, chosen, count, session->tracebacks, snapshot);
+	for (size_t i = 0; i < count && ended && !error; i++)
+		chosen[i]->reported = true;
+	return error;
+}
+
+static int take(struct dt_session *session, const char *label, bool ended, struct dt_snapshot **ret_snapshot)
 {
 	struct dt_snapshot *snapshot;
 	struct timespec now;
-	int error;
+	int error = dt_snapshot_new(&snapshot);
 
-	if (session->stopped)
-		return dt_log_error(&session->log, -ESHUTDOWN, "no snapshot can be taken: tracing has been stopped");
-	error = dt_snapshot_new(&snapshot);
 	if (error)
 		return error;
 	error = read_tables(session, snapshot, &now);
 	if (!error)
-		error = find_names(session);
-	if (!error)
-		error = fill_header(session, label, &now, snapshot);
-	if (!error)
-		error = add_processes(session, snapshot);
-	if (!error)
-		error = dt_collect_fill(session->collect, session->processes, session->process_count, 0, session->tracebacks, snapshot);
+		error = fill_snapshot(session, label, ended, &now, snapshot);
 	if (error) {
 		dt_snapshot_free(snapshot);
 		return dt_log_error(&session->log, error, "cannot take a snapshot: %s", strerror(-error));
@@ -120,20 +151,41 @@ int dt_session_take_snapshot(struct dt_session *session, const char *label, stru
 	return 0;
 }
 
+int dt_session_take_snapshot(struct dt_session *session, const char *label, struct dt_snapshot **ret_snapshot)
+{
+	if (session->stopped)
+		return dt_log_error(&session->log, -ESHUTDOWN, "no snapshot can be taken: tracing has been stopped");
+	return take(session, label, false, ret_snapshot);
+}
+
+int dt_session_take_ended(struct dt_session *session, bool at_once, struct dt_snapshot **ret_snapshot)
+{
+	bool due = dt_session_timer_fired(session), any = false;
+
+	if (session->stopped || (!due && !at_once))
+		return -EAGAIN;
+	session->sweep_is_due = true;
+	for (size_t i = 0; i < session->process_count; i++) {
+		const struct dt_traced *traced = session->processes[i];
+
+		any = any || (traced->exited && !traced->root && !traced->hidden && !traced->reported);
+	}
+	return any ? take(session, "exit", true, ret_snapshot) : -EAGAIN;
+}
+
 int dt_session_clear_traces(struct dt_session *session)
 {
 	int error = 0;
 
 	if (session->stopped)
 		return -ESHUTDOWN;
-	for (size_t i = 0; i < session->process_count && !error; i++) {
-		session->processes[i]->row.generation++;
-		error = dt_session_upload(session, session->processes[i]);
-	}
+	error = dt_session_adopt(session);
+	for (size_t i = 0; i < session->process_count && !error; i++)
+		session->processes[i]->generation = dt_images_clear(session->bpf, session->processes[i]->slot);
 	if (!error)
-		error = dt_session_consume(session);
+		error = dt_session_wait(session);
 	if (!error)
-		error = dt_collect_forget(session->collect, session->processes, session->process_count);
+		error = dt_collect_forget(session->collect);
 	if (!error)
 		error = dt_collect_clear_counters(session->collect);
 	clock_gettime(CLOCK_MONOTONIC, &session->started);

@@ -13,7 +13,7 @@
 struct known {
 	struct {
 		uint64_t traceback;
-		uint64_t pid;
+		uint64_t image;
 	} key;
 	uint32_t index;
 	bool cut;                       /* here, while the program took it for whole and did not count it */
@@ -76,12 +76,12 @@ int dt_tracebacks_new(const struct dt_resolve_opts *opts, struct dt_tracebacks *
 	return 0;
 }
 
-static void remove_known(struct dt_tracebacks *tracebacks, pid_t pid, bool all)
+static void remove_known(struct dt_tracebacks *tracebacks, uint32_t image, bool all)
 {
 	struct known *known, *next;
 
 	HASH_ITER(hh, tracebacks->known, known, next) {
-		if (!all && known->key.pid != (uint64_t)pid)
+		if (!all && known->key.image != image)
 			continue;
 		HASH_DEL(tracebacks->known, known);
 		free(known);
@@ -102,21 +102,21 @@ void dt_tracebacks_free(struct dt_tracebacks *tracebacks)
 	free(tracebacks);
 }
 
-void dt_tracebacks_add_process(struct dt_tracebacks *tracebacks, pid_t pid)
+void dt_tracebacks_add_process(struct dt_tracebacks *tracebacks, const struct dt_traced *traced)
 {
-	dt_resolve_add_process(tracebacks->resolve, pid);
+	dt_resolve_add_process(tracebacks->resolve, traced);
 }
 
-void dt_tracebacks_remove_process(struct dt_tracebacks *tracebacks, pid_t pid)
+void dt_tracebacks_remove_process(struct dt_tracebacks *tracebacks, const struct dt_traced *traced)
 {
-	remove_known(tracebacks, pid, false);
-	dt_codes_remove_process(&tracebacks->codes, pid);
-	dt_resolve_remove_process(tracebacks->resolve, pid);
+	remove_known(tracebacks, traced->image, false);
+	dt_codes_remove_image(&tracebacks->codes, traced->image);
+	dt_resolve_remove_process(tracebacks->resolve, traced);
 }
 
-int dt_tracebacks_add_code(struct dt_tracebacks *tracebacks, const struct dt_code_event *event, size_t size)
+int dt_tracebacks_add_code(struct dt_tracebacks *tracebacks, const struct dt_traced *traced, const struct dt_code_event *event, size_t size)
 {
-	return dt_codes_add(&tracebacks->codes, event, size);
+	return dt_codes_add(&tracebacks->codes, traced->image, traced->pid, event, size);
 }
 
 int dt_tracebacks_name(struct dt_tracebacks *tracebacks, uint64_t budget_ns)
@@ -141,9 +141,9 @@ bool dt_tracebacks_are_named(const struct dt_tracebacks *tracebacks, size_t plac
 
 /* ---- frames ------------------------------------------------------------------------------------------------------ */
 
-static void name_python_frame(struct dt_tracebacks *tracebacks, pid_t pid, const struct dt_frame *frame, struct dt_snapshot_frame *row)
+static void name_python_frame(struct dt_tracebacks *tracebacks, uint32_t image, const struct dt_frame *frame, struct dt_snapshot_frame *row)
 {
-	const struct dt_code *code = dt_codes_find(tracebacks->codes, pid, frame->where);
+	const struct dt_code *code = dt_codes_find(tracebacks->codes, image, frame->where);
 
 	row->kind = DT_FRAME_PYTHON;
 	row->file = "<unknown>";        /* as tracemalloc says it */
@@ -155,13 +155,13 @@ static void name_python_frame(struct dt_tracebacks *tracebacks, pid_t pid, const
 	row->line = dt_python_line_find(&code->lines, frame->instruction);
 }
 
-static int add_python_frame(struct dt_tracebacks *tracebacks, pid_t pid, const struct dt_frame *frame, uint32_t *ret_number)
+static int add_python_frame(struct dt_tracebacks *tracebacks, uint32_t image, const struct dt_frame *frame, uint32_t *ret_number)
 {
 	struct dt_snapshot_frame row = { 0 };
 	uint32_t index;
 	int error;
 
-	name_python_frame(tracebacks, pid, frame, &row);
+	name_python_frame(tracebacks, image, frame, &row);
 	error = dt_snapshot_add_frame(tracebacks->rows, &row, &index);
 	if (!error && index >= PYTHON_FRAME)
 		error = -EOVERFLOW;
@@ -174,19 +174,20 @@ static int add_python_frame(struct dt_tracebacks *tracebacks, pid_t pid, const s
  * The mappings that a frame is named by. Where the walk ended because another file may be mapped there by now, the last frame is an
  * address alone: what was mapped there before would be a wrong name for it.
  */
-static const struct dt_maps *maps_of(const struct dt_traced *traced, const struct dt_traceback_event *event, uint32_t i)
+static const struct dt_maps *maps_of(const struct dt_maps *maps, const struct dt_traceback_event *event, uint32_t i)
 {
 	static const struct dt_maps none;
 	bool is_last = i + 1 == event->total_frames;
 
-	return is_last && event->truncation == DT_TRUNCATION_stale_mapping ? &none : dt_traced_maps(traced, event->mappings_version);
+	return is_last && event->truncation == DT_TRUNCATION_stale_mapping ? &none : maps;
 }
 
 /*
  * Notes the frames of a record, innermost first, in `numbers`; returns how many are right or an error. Some were found along frame
  * pointers: where one is such that nobody can have called it, the chain was not one.
  */
-static int add_frames(struct dt_tracebacks *tracebacks, struct dt_traced *traced, const struct dt_traceback_event *event, uint32_t *numbers)
+static int add_frames(struct dt_tracebacks *tracebacks, const struct dt_traced *traced, const struct dt_maps *maps,
+		      const struct dt_traceback_event *event, uint32_t *numbers)
 {
 	for (uint32_t i = 0; i < event->frame_count; i++) {
 		const struct dt_frame *frame = &event->frames[i];
@@ -194,9 +195,9 @@ static int add_frames(struct dt_tracebacks *tracebacks, struct dt_traced *traced
 		int error;
 
 		if (frame->kind == DT_FRAME_PYTHON) {
-			error = add_python_frame(tracebacks, traced->pid, frame, &numbers[i]);
+			error = add_python_frame(tracebacks, traced->image, frame, &numbers[i]);
 		} else {
-			error = dt_resolve_add(tracebacks->resolve, traced, maps_of(traced, event, i), frame->where,
+			error = dt_resolve_add(tracebacks->resolve, traced, maps_of(maps, event, i), frame->where,
 					       frame->instruction & DT_FRAME_INTERRUPTED, &place);
 			if (!error && frame->instruction & DT_FRAME_CHAINED && !place.called)
 				return (int)i;
@@ -218,7 +219,7 @@ static void reverse(uint32_t *indexes, size_t count)
 	}
 }
 
-int dt_tracebacks_add(struct dt_tracebacks *tracebacks, struct dt_traced *traced,
+int dt_tracebacks_add(struct dt_tracebacks *tracebacks, const struct dt_traced *traced, const struct dt_maps *maps,
 		      const struct dt_traceback_event *event, size_t size)
 {
 	uint32_t numbers[DT_TRACEBACK_FRAMES_MAX];
@@ -229,7 +230,7 @@ int dt_tracebacks_add(struct dt_tracebacks *tracebacks, struct dt_traced *traced
 	if (size < offsetof(struct dt_traceback_event, frames) || event->frame_count > DT_TRACEBACK_FRAMES_MAX ||
 	    size < offsetof(struct dt_traceback_event, frames) + event->frame_count * sizeof(event->frames[0]))
 		return -EBADMSG;
-	named = add_frames(tracebacks, traced, event, numbers);
+	named = add_frames(tracebacks, traced, maps, event, numbers);
 	if (named < 0)
 		return named;
 	row.frame_count = (uint32_t)named;
@@ -240,7 +241,7 @@ int dt_tracebacks_add(struct dt_tracebacks *tracebacks, struct dt_traced *traced
 	if (!known)
 		return -ENOMEM;
 	known->key.traceback = event->traceback;
-	known->key.pid = (uint64_t)traced->pid;
+	known->key.image = traced->image;
 	known->cut = row.truncation && !event->truncation;
 	error = dt_snapshot_add_traceback(tracebacks->rows, &row, &known->index);
 	if (error) {
@@ -249,6 +250,24 @@ int dt_tracebacks_add(struct dt_tracebacks *tracebacks, struct dt_traced *traced
 	}
 	HASH_REPLACE(hh, tracebacks->known, key, sizeof(known->key), known, old);
 	free(old);
+	return 0;
+}
+
+int dt_tracebacks_inherit(struct dt_tracebacks *tracebacks, uint32_t image, uint32_t parent, uint64_t traceback)
+{
+	struct known *known, *own, probe = { .key = { traceback, parent } }, wanted = { .key = { traceback, image } };
+
+	HASH_FIND(hh, tracebacks->known, &probe.key, sizeof(probe.key), known);
+	HASH_FIND(hh, tracebacks->known, &wanted.key, sizeof(wanted.key), own);
+	if (!known || own)
+		return 0;
+	own = calloc(1, sizeof(*own));
+	if (!own)
+		return -ENOMEM;
+	own->key = wanted.key;
+	own->index = known->index;
+	own->cut = known->cut;
+	HASH_ADD(hh, tracebacks->known, key, sizeof(own->key), own);
 	return 0;
 }
 
@@ -304,10 +323,10 @@ static int find_copied(struct dt_tracebacks *tracebacks, uint32_t number, struct
 	return error;
 }
 
-int dt_tracebacks_copy(struct dt_tracebacks *tracebacks, pid_t pid, uint64_t traceback, struct dt_snapshot *to,
+int dt_tracebacks_copy(struct dt_tracebacks *tracebacks, uint32_t image, uint64_t traceback, struct dt_snapshot *to,
 		       uint32_t *ret_index, bool *ret_cut)
 {
-	struct known *known, probe = { .key = { traceback, (uint64_t)pid } };
+	struct known *known, probe = { .key = { traceback, image } };
 	struct dt_snapshot_traceback row = { .truncation = DT_TRUNCATION_lost }, noted = row;
 
 	HASH_FIND(hh, tracebacks->known, &probe.key, sizeof(probe.key), known);

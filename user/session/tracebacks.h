@@ -25,13 +25,16 @@ int dt_tracebacks_new(const struct dt_resolve_opts *opts, struct dt_tracebacks *
 void dt_tracebacks_free(struct dt_tracebacks *tracebacks);
 
 /* Takes a record of the ring buffer in. -ENOMEM, -EBADMSG (a record of the wrong size). */
-int dt_tracebacks_add_code(struct dt_tracebacks *tracebacks, const struct dt_code_event *event, size_t size);
-int dt_tracebacks_add(struct dt_tracebacks *tracebacks, struct dt_traced *traced,
+int dt_tracebacks_add_code(struct dt_tracebacks *tracebacks, const struct dt_traced *traced, const struct dt_code_event *event, size_t size);
+/* The same; `maps` are those that the traceback was walked by. */
+int dt_tracebacks_add(struct dt_tracebacks *tracebacks, const struct dt_traced *traced, const struct dt_maps *maps,
 		      const struct dt_traceback_event *event, size_t size);
 /* A process is traced from now on. */
-void dt_tracebacks_add_process(struct dt_tracebacks *tracebacks, pid_t pid);
-/* Forgets a process: another program runs in it now. */
-void dt_tracebacks_remove_process(struct dt_tracebacks *tracebacks, pid_t pid);
+void dt_tracebacks_add_process(struct dt_tracebacks *tracebacks, const struct dt_traced *traced);
+/* Forgets it: no event of it will come any more, and it is in no snapshot any more. */
+void dt_tracebacks_remove_process(struct dt_tracebacks *tracebacks, const struct dt_traced *traced);
+/* The blocks that a child inherits have the tracebacks that its parent gave them. -ENOMEM. */
+int dt_tracebacks_inherit(struct dt_tracebacks *tracebacks, uint32_t image, uint32_t parent, uint64_t traceback);
 
 /* Finds names for at most so long. -EAGAIN: some are still to be found. */
 int dt_tracebacks_name(struct dt_tracebacks *tracebacks, uint64_t budget_ns);
@@ -46,7 +49,7 @@ bool dt_tracebacks_are_named(const struct dt_tracebacks *tracebacks, size_t plac
  * becomes an empty one that says so. *ret_cut: it is one that the programs have not counted as truncated, yet is.
  */
 int dt_tracebacks_begin(struct dt_tracebacks *tracebacks);
-int dt_tracebacks_copy(struct dt_tracebacks *tracebacks, pid_t pid, uint64_t traceback, struct dt_snapshot *to,
+int dt_tracebacks_copy(struct dt_tracebacks *tracebacks, uint32_t image, uint64_t traceback, struct dt_snapshot *to,
 		       uint32_t *ret_index, bool *ret_cut);
 
 #endif

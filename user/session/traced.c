@@ -10,16 +10,32 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 
-struct dt_traced *dt_traced_new(pid_t pid, int pidfd, uint32_t slot)
+struct dt_known_maps *dt_known_maps_share(struct dt_known_maps *known)
+{
+	if (known)
+		known->references++;
+	return known;
+}
+
+void dt_known_maps_release(struct dt_known_maps *known)
+{
+	if (!known || --known->references)
+		return;
+	dt_maps_clear(&known->maps);
+	free(known);
+}
+
+struct dt_traced *dt_traced_new(pid_t pid, int pidfd)
 {
 	struct dt_traced *traced = calloc(1, sizeof(*traced));
 
-	if (!traced)
-		return NULL;
-	traced->pid = pid;
-	traced->pidfd = pidfd;
-	traced->row.slot = slot;
-	traced->row.generation = 1;
+	if (traced) {
+		traced->pid = pid;
+		traced->pidfd = pidfd;
+		traced->generation = 1;
+	} else if (pidfd >= 0) {
+		close(pidfd);
+	}
 	return traced;
 }
 
@@ -29,9 +45,9 @@ void dt_traced_free(struct dt_traced *traced)
 		return;
 	dt_links_close(&traced->links);
 	dt_process_info_clear(&traced->info);
-	dt_maps_clear(&traced->maps);
-	dt_traced_settle(traced);
+	dt_known_maps_release(traced->maps);
 	free(traced->mappings);
+	free(traced->inherited);
 	free(traced->attached);
 	if (traced->pidfd >= 0)
 		close(traced->pidfd);
@@ -64,61 +80,29 @@ static bool have_same_code(const struct dt_maps *left, const struct dt_maps *rig
 	return !a && !b;
 }
 
-static int keep_old_maps(struct dt_traced *traced)
-{
-	struct dt_old_maps *grown = reallocarray(traced->old_maps, traced->old_count + 1, sizeof(*grown));
-
-	if (!grown)
-		return -ENOMEM;
-	traced->old_maps = grown;
-	grown[traced->old_count++] = (struct dt_old_maps){ traced->row.mappings_version, traced->maps };
-	return 0;
-}
-
 int dt_traced_read_maps(struct dt_traced *traced, uint32_t version, bool *ret_changed)
 {
-	struct dt_maps maps;
-	int error = dt_maps_read(traced->pid, &maps);
+	struct dt_known_maps *known = calloc(1, sizeof(*known));
+	int error = known ? dt_maps_read(traced->pid, &known->maps) : -ENOMEM;
 
-	if (error)
+	if (error) {
+		free(known);
 		return error;
-	if (!maps.count) {              /* a process that is ending has given its memory back */
-		dt_maps_clear(&maps);
+	}
+	known->references = 1;
+	if (!known->maps.count) {       /* a process that is ending has given its memory back */
+		dt_known_maps_release(known);
 		return -ESRCH;
 	}
-	*ret_changed = !have_same_code(&traced->maps, &maps);
-	error = *ret_changed ? keep_old_maps(traced) : 0;
-	if (error) {
-		dt_maps_clear(&maps);
-		return error;
+	*ret_changed = !traced->maps || !have_same_code(&traced->maps->maps, &known->maps);
+	if (!*ret_changed) {
+		dt_known_maps_release(known);
+		return 0;
 	}
-	if (*ret_changed)
-		traced->row.mappings_version = version;
-	else
-		dt_maps_clear(&traced->maps);
-	traced->maps = maps;
+	known->version = traced->row.mappings_version = version;
+	dt_known_maps_release(traced->maps);
+	traced->maps = known;
 	return 0;
-}
-
-const struct dt_maps *dt_traced_maps(const struct dt_traced *traced, uint32_t version)
-{
-	static const struct dt_maps none;
-
-	if (version == traced->row.mappings_version)
-		return &traced->maps;
-	for (size_t i = 0; i < traced->old_count; i++)
-		if (traced->old_maps[i].version == version)
-			return &traced->old_maps[i].maps;
-	return &none;
-}
-
-void dt_traced_settle(struct dt_traced *traced)
-{
-	for (size_t i = 0; i < traced->old_count; i++)
-		dt_maps_clear(&traced->old_maps[i].maps);
-	free(traced->old_maps);
-	traced->old_maps = NULL;
-	traced->old_count = 0;
 }
 
 int dt_traced_read_image(pid_t pid, uint64_t *ret_image)
@@ -208,12 +192,12 @@ static void fill_mapping(const struct dt_mapping *mapping, const struct dt_modul
 	}
 }
 
-static void count_sites(struct dt_traced *traced, const struct dt_module *module, const struct dt_attach_filter *filter)
+static void count_sites(const struct dt_module *module, const struct dt_attach_filter *filter, size_t sites[DT_SOURCE_COUNT])
 {
 	for (size_t i = 0; i < module->plan_count; i++) {
 		enum dt_source source = dt_site_info(module->plans[i].site)->source;
 
-		traced->sites[source] += filter->sources[source];
+		sites[source] += filter->sources[source];
 	}
 }
 
@@ -230,23 +214,26 @@ static void note_python(struct dt_traced *traced, const struct dt_module *module
 			     "each is read again for each event", (int)traced->pid, module->python.version);
 }
 
-static int attach_module(struct dt_traced *traced, const struct dt_mapping *mapping, const struct dt_module *module,
-			 const struct domtrace_bpf *bpf, enum dt_attach_method method,
-			 const struct dt_attach_filter *filter, const struct dt_log *log)
+/* For all processes at once, or for this one. */
+static int attach_module(struct dt_traced *traced, const struct dt_mapping *mapping, struct dt_module *module,
+			 const struct dt_attach_target *target)
 {
-	int error = dt_attach_module(bpf, method, filter, traced->pid, mapping, module, log, &traced->links);
+	pid_t pid = traced->pid;
+	int error;
 
-	if (!error)
-		error = remember_attached(traced, module);
-	if (error)
+	if (target->for_all) {
+		error = dt_attach_module(target, pid, mapping, module, &module->links);
+		module->attached = !error;
+		traced->late = traced->late || module->plan_count;
 		return error;
-	count_sites(traced, module, filter);
-	return 0;
+	}
+	error = dt_attach_module(target, pid, mapping, module, &traced->links);
+	return error ? error : remember_attached(traced, module);
 }
 
 /* The module of a mapping and where it lies; *ret_module is NULL for code that is of no ELF file, or of one that cannot be read: -errno. */
 static int find_module(const struct dt_traced *traced, struct dt_modules *modules, const struct dt_mapping *mapping,
-		       const struct dt_module **ret_module, uint64_t *ret_bias)
+		       struct dt_module **ret_module, uint64_t *ret_bias)
 {
 	struct dt_module *module;
 	int error;
@@ -260,22 +247,12 @@ static int find_module(const struct dt_traced *traced, struct dt_modules *module
 	return error;
 }
 
-/* Frees of code objects are seen from now on: what the programs keep of them goes by this number. */
-static void number_interpreter(struct dt_traced *traced, struct dt_modules *modules, struct dt_interpreter *interpreter)
+int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const struct dt_attach_target *target)
 {
-	if (!interpreter->present || !traced->python->code_free_vaddr)
-		return;
-	if (!traced->interpreter)
-		traced->interpreter = ++modules->interpreter_count;
-	interpreter->number = traced->interpreter;
-}
-
-int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const struct domtrace_bpf *bpf,
-		     enum dt_attach_method method, const struct dt_attach_filter *filter, const struct dt_log *log)
-{
-	DT_FREE struct dt_mapping_row *mappings = calloc(traced->maps.count + 1, sizeof(*mappings));
+	DT_FREE struct dt_mapping_row *mappings = calloc(traced->maps->maps.count + 1, sizeof(*mappings));
 	struct dt_process row = traced->row;
 	const struct dt_module *before = NULL;
+	size_t sites[DT_SOURCE_COUNT] = { 0 };
 
 	if (!mappings)
 		return -ENOMEM;
@@ -283,9 +260,9 @@ int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const
 	row.python = (struct dt_interpreter){ 0 };
 	memset(row.allocator_calls, 0, sizeof(row.allocator_calls));
 	row.loader_state = 0;
-	for (size_t i = 0; i < traced->maps.count; i++) {
-		const struct dt_mapping *mapping = &traced->maps.mappings[i];
-		const struct dt_module *module;
+	for (size_t i = 0; i < traced->maps->maps.count; i++) {
+		const struct dt_mapping *mapping = &traced->maps->maps.mappings[i];
+		struct dt_module *module;
 		uint64_t bias = 0;
 		int error;
 
@@ -300,30 +277,22 @@ int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const
 		row.mapping_count++;
 		if (!module || module == before || !mapping->inode)
 			continue;
-		if (!is_attached(traced, module)) {
-			error = attach_module(traced, mapping, module, bpf, method, filter, log);
+		if (!(target->for_all ? module->attached : is_attached(traced, module))) {
+			error = attach_module(traced, mapping, module, target);
 			if (error == -ENOENT)   /* unmapped since the mappings were read: nothing runs there */
 				continue;
 			if (error)
 				return error;
 		}
-		note_python(traced, module, log);
+		count_sites(module, target->filter, sites);
+		note_python(traced, module, target->log);
 		fill_row(traced, &row, module, bias);
 		before = module;        /* a file may have several executable mappings, side by side */
 	}
-	number_interpreter(traced, modules, &row.python);
+	row.python.frees_are_seen = row.python.present && traced->python->code_free_vaddr;
 	traced->row = row;
+	memcpy(traced->sites, sites, sizeof(sites));
 	free(traced->mappings);
 	traced->mappings = DT_TAKE(mappings);
 	return 0;
-}
-
-void dt_traced_forget_image(struct dt_traced *traced)
-{
-	traced->python = NULL;
-	traced->interpreter = 0;
-	traced->row.python = (struct dt_interpreter){ 0 };
-	traced->row.mapping_count = 0;
-	traced->row.generation++;
-	traced->row.hold = 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* traced: one traced process, from when it is added to the end of the session. */
+/* traced: one traced image: a process from when it is added, or from its fork or exec, to its exec or end. */
 #ifndef DT_SESSION_TRACED_H
 #define DT_SESSION_TRACED_H
 
@@ -16,50 +16,62 @@
 #include "target/maps.h"
 #include "target/process.h"
 
-struct dt_old_maps {
-	uint32_t version;
+/* What a process mapped at some time; shared by those that still speak of it. */
+struct dt_known_maps {
+	unsigned int references;
+	uint32_t version;               /* dt_process.mappings_version */
 	struct dt_maps maps;
+};
+
+struct dt_known_maps *dt_known_maps_share(struct dt_known_maps *known);
+/* NULL does nothing. */
+void dt_known_maps_release(struct dt_known_maps *known);
+
+/* Blocks that an image had when it was forked off, of one traceback. */
+struct dt_inherited {
+	struct dt_owner owner;
+	uint64_t traceback;
+	uint64_t blocks, bytes;
 };
 
 struct dt_traced {
 	pid_t pid;
+	uint32_t slot, image;           /* as the programs know it */
+	uint32_t generation;            /* of its blocks */
 	int pidfd;                      /* readable when the process has ended; −1 afterwards */
 	bool exited;
+	bool root;                      /* was asked for: stays in the snapshots when it has ended */
+	bool hidden;                    /* is in no snapshot: another image has taken its place, or it cannot be traced */
+	bool reported;                  /* its last tables have been in a snapshot */
+	bool stale;                     /* its mappings have changed */
+	bool late;                      /* some of its files were probed when it ran already */
 	struct dt_process_info info;
 	const struct dt_python *python; /* owned by its module; NULL: none found */
-	uint32_t interpreter;           /* its number (dt_interpreter.number); 0: it has none */
-	uint64_t image;                 /* where its stack begins: another value means another program (exec) */
-	struct dt_maps maps;            /* as last read: their version is row.mappings_version */
-	struct dt_old_maps *old_maps;   /* those before, while tracebacks that were walked by them may still come */
-	size_t old_count;
+	uint64_t image_start;           /* where its stack begins: another value means another program (exec) */
+	struct dt_known_maps *maps;     /* as last read; NULL: not yet */
 	const struct dt_module **attached; /* modules whose sites are attached */
 	size_t attached_count;
 	size_t sites[DT_SOURCE_COUNT];  /* attached sites by source */
 	struct dt_links links;
 	struct dt_process row;          /* as the programs see it */
 	struct dt_mapping_row *mappings; /* its executable mappings, row.mapping_count of them */
-	uint32_t shown_row, shown_first, shown_count; /* which row, and which rows of mappings, the programs see; 0: none yet */
+	bool shown;                     /* the programs see it */
+	struct dt_inherited *inherited; /* session/inherit.h */
+	size_t inherited_count;
+	bool inherited_known;
 };
 
-/* `slot` is its alone in the session, below DT_PROCESSES_MAX. NULL: no memory. */
-struct dt_traced *dt_traced_new(pid_t pid, int pidfd, uint32_t slot);
+/* Takes the descriptor. NULL: no memory, it is closed. */
+struct dt_traced *dt_traced_new(pid_t pid, int pidfd);
 void dt_traced_free(struct dt_traced *traced);
 
 /*
  * Reads its mappings anew and says whether code came or went: they are `version` then, which no other mappings of any process
- * have, and `old_maps` keeps those before. -ESRCH: it has gone, the old
- * ones stay.
+ * have. -ESRCH: it has gone, the old ones stay.
  */
 int dt_traced_read_maps(struct dt_traced *traced, uint32_t version, bool *ret_changed);
-/* The mappings of a version that tracebacks speak of; empty ones if they are not known any more. */
-const struct dt_maps *dt_traced_maps(const struct dt_traced *traced, uint32_t version);
-/* No traceback of an earlier version will come any more. */
-void dt_traced_settle(struct dt_traced *traced);
 /* Attaches what is mapped and not yet attached, and brings `row` and `mappings` up to date, but for where those are stored. */
-int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const struct domtrace_bpf *bpf,
-		     enum dt_attach_method method, const struct dt_attach_filter *filter, const struct dt_log *log);
-/* Another program runs in it: a new generation, nothing known of it yet. */
-void dt_traced_forget_image(struct dt_traced *traced);
+int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const struct dt_attach_target *target);
 /* Where the stack of its program begins (/proc/PID/stat, startstack). -ESRCH. */
 int dt_traced_read_image(pid_t pid, uint64_t *ret_image);
 

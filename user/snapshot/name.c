@@ -44,6 +44,7 @@ const char *dt_source_name(enum dt_source source)
 {
 	static const char *const names[] = {
 		[DT_SOURCE_LIBC] = "libc",
+		[DT_SOURCE_PYTHON] = "python",
 		[DT_SOURCE_TRACEMALLOC] = "tracemalloc",
 	};
 

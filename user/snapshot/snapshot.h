@@ -25,6 +25,7 @@ struct dt_snapshot_process {
 	const char *const *command;     /* NULL-terminated argument vector */
 	const char *python;             /* "3.11.2"; NULL: no CPython that is understood */
 	bool exited;
+	bool from_start;                /* every allocation of its program was seen; else those since it was attached to */
 	uint64_t rss_bytes;             /* of an exited process: when last seen */
 };
 

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * image: images begin with fork or exec and end with exec or exit. The programs make and end them themselves, so that not one
+ * event is missed until userspace has heard of it; userspace adds what it finds out of them, and empties the slots.
+ */
+
+static __always_inline void image_tell(__u32 slot)
+{
+	struct dt_event event = { .type = DT_EVENT_IMAGE, .slot = slot };
+
+	/* That there is news is all it says: when it is lost, whatever comes next says it, too. */
+	__sync_fetch_and_add(&image_news, 1);
+	bpf_ringbuf_output(&events, &event, sizeof(event), 0);
+}
+
+/* Takes a slot for a new image, all zero but for what all have. NULL: there is none. */
+static __always_inline struct dt_process_state *image_new(__u32 tgid, __u32 *slot)
+{
+	struct dt_process_state *state;
+
+	if (bpf_map_pop_elem(&free_slots, slot)) {
+		count_add(DT_COUNTER_processes_full);
+		return NULL;
+	}
+	state = image_state(*slot);
+	__builtin_memset(state, 0, sizeof(*state));
+	state->tgid = tgid;
+	state->row = DT_PROCESS_ROW_NEW;
+	state->segments = DT_SEGMENTS(1, 1);
+	state->started_ns = bpf_ktime_get_ns();
+	return state;
+}
+
+/* From now on its events are booked. */
+static __always_inline bool image_show(struct dt_process_state *state, __u32 tgid, __u32 slot)
+{
+	state->phase = DT_IMAGE_RUNS;
+	state->image = __sync_fetch_and_add(&image_count, 1) + 1;
+	if (!bpf_map_update_elem(&processes, &tgid, &slot, BPF_ANY))
+		return true;
+	count_add(DT_COUNTER_processes_full);
+	state->phase = DT_IMAGE_ENDED;
+	return false;
+}
+
+/* A fork: the heir has the blocks of its parent, and what is known of its code. */
+static __always_inline void image_inherit(struct dt_process_state *heir, __u32 slot)
+{
+	struct dt_process_state *parent = image_state(slot);
+	__u64 segments;
+
+	/* In this order: whoever sees the new segment also sees that there is an heir of the one before. */
+	__sync_fetch_and_add(&parent->heirs, 1);
+	segments = __sync_fetch_and_add(&parent->segments, 1);
+	heir->parent = slot;
+	heir->parent_segment = DT_SEGMENTS_NOW(segments);
+	heir->parent_generation = DT_SEGMENTS_GENERATION(segments);
+	heir->ppid = parent->tgid;
+	heir->row = parent->row;
+	heir->removals = parent->removals;
+	__builtin_memcpy(heir->comm, parent->comm, sizeof(heir->comm));
+}
+
+/* The thread group of a process that has not run yet, as userspace knows it. 0: it is not in that namespace. */
+static __always_inline __u32 image_tgid(const struct task_struct *task)
+{
+	const struct upid *numbers;
+	struct upid upid;
+	__u32 inode;
+
+	if (!config.pid_namespace_inode)
+		return task->tgid;
+	numbers = &task->thread_pid->numbers[0];
+	for (__u32 level = 0; level < PID_NAMESPACE_LEVELS_MAX; level++) {
+		if (bpf_probe_read_kernel(&upid, sizeof(upid), numbers + level) ||
+		    bpf_probe_read_kernel(&inode, sizeof(inode), &upid.ns->ns.inum))
+			break;
+		if (inode == (__u32)config.pid_namespace_inode)
+			return upid.nr;
+		if (level == task->thread_pid->level)
+			break;
+	}
+	return 0;
+}
+
+static __always_inline bool choice_has_comm(void)
+{
+	char comm[DT_COMM_BYTES] = "";
+
+	if (bpf_get_current_comm(comm, sizeof(comm)))
+		return false;
+	for (int i = 0; i < DT_COMM_BYTES; i++) {
+		if (comm[i] != config.choice.comm[i])
+			return false;
+		if (!comm[i])
+			break;
+	}
+	return true;
+}
+
+static __always_inline bool choice_has_file(const struct task_struct *task)
+{
+	const struct inode *inode = task->mm && task->mm->exe_file ? task->mm->exe_file->f_inode : NULL;
+
+	return inode && inode->i_ino == config.choice.file_inode && inode->i_sb->s_dev == config.choice.file_device;
+}
+
+/* Is the program that the current thread has just begun one of those that are to be traced? */
+static __always_inline bool image_is_chosen(const struct task_struct *task, __u32 tgid)
+{
+	__u32 by = config.choice.by;
+
+	if (config.follow != DT_FOLLOW_ALL || tgid == config.choice.own_tgid || !tgid)
+		return false;
+	return (!(by & DT_CHOICE_COMM) || choice_has_comm()) &&
+	       (!(by & DT_CHOICE_UID) || (__u32)bpf_get_current_uid_gid() == config.choice.uid) &&
+	       (!(by & DT_CHOICE_CGROUP) ||
+		bpf_get_current_ancestor_cgroup_id(config.choice.cgroup_level) == config.choice.cgroup) &&
+	       (!(by & DT_CHOICE_FILE) || choice_has_file(task));
+}
+
+/* The image in a slot ends; a process that shared it (vfork) does not end it. */
+static __always_inline void image_end(__u32 tgid, __u32 slot, enum dt_image_phase phase)
+{
+	struct dt_process_state *state = image_state(slot);
+
+	if (state->tgid == tgid)
+		state->phase = phase;
+	else
+		__sync_fetch_and_add(&state->sharers, -1);
+	image_tell(slot);
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * live: the blocks, by image, domain and address.
+ *
+ * A block is taken out of the table by turning its span from live to dead, which only one thread can do: whoever does books its
+ * end. The allocator has the block back later than that, so until then its address, and the row, are nobody else's.
+ *
+ * Heirs (forked children) have the blocks of their parent in their memory. Nothing is copied at the fork: what an heir does not
+ * find in rows of its own it looks for in those of its parent, as they were in the segment in which it was forked off. For that,
+ * a parent's row tells the segments in which its block lived, and what would overwrite such a row while there are heirs moves it
+ * to `past` first. An heir that frees an inherited block makes a row of its own for it, dead, which hides the parent's.
+ */
+
+struct account {
+	struct dt_owner owner;
+	__u64 segments;                 /* of the image when the event began */
+	__u32 half;                     /* of the epoch in which the event began: all of it is booked there */
+	__u32 slot;
+	__u32 row;                      /* of process_rows */
+	__u32 reserved;
+	struct dt_process_state *state;
+	struct dt_scratch *scratch;     /* holds the traceback of the event; NULL: there is none */
+};
+
+static __always_inline __u64 block_bytes(const struct dt_block *block)
+{
+	return block->bytes & DT_BLOCK_BYTES_MASK;
+}
+
+static __always_inline __u32 block_past(const struct dt_block *block)
+{
+	return block->bytes >> DT_BLOCK_PAST_SHIFT;
+}
+
+/* Is it of the generation of the event? Inherited blocks are of the first. */
+static __always_inline bool block_is_known(const struct account *account, const struct dt_block *block)
+{
+	__u32 born = DT_SPAN_BORN(block->span);
+
+	return (born ? born : 1) >= DT_SEGMENTS_GENERATION(account->segments);
+}
+
+/* ---- what was inherited ------------------------------------------------------------------------------------------ */
+
+struct inheritance {
+	struct dt_past_key key;         /* of the image that is looked at */
+	__u32 slot;
+	__u32 segment;                  /* as it was then */
+	__u32 generation;
+	__u32 is_found;
+	struct dt_block block;
+};
+
+#define PAST_LOOKS 16
+
+/* Was the block there in that segment? False also: it was not yet. */
+static __always_inline bool inheritance_decides(struct inheritance *inheritance, const struct dt_block *block)
+{
+	__u32 born = DT_SPAN_BORN(block->span), died = DT_SPAN_DIED(block->span);
+
+	if (born > inheritance->segment)
+		return false;
+	inheritance->is_found = (!died || died > inheritance->segment) && (born ? born : 1) >= inheritance->generation;
+	inheritance->block = *block;
+	return true;
+}
+
+/* Looks through the blocks that were at the address before; true: it is known now whether there was one. */
+static __always_inline bool inheritance_find_past(struct inheritance *inheritance, __u32 past)
+{
+	for (__u32 i = 1; i <= PAST_LOOKS; i++) {
+		const struct dt_block *block;
+
+		if (i > past)
+			return false;
+		inheritance->key.index = past - i;
+		block = bpf_map_lookup_elem(&past_blocks, &inheritance->key);
+		if (!block)
+			return false;
+		if (inheritance_decides(inheritance, block))
+			return true;
+	}
+	count_add(DT_COUNTER_inherited_unknown);
+	return true;
+}
+
+static long inheritance_step(__u32 index, void *context)
+{
+	struct inheritance *inheritance = context;
+	const struct dt_process_state *state = image_state(inheritance->slot);
+	const struct dt_block *block;
+
+	(void)index;
+	inheritance->key.block.owner.process = (inheritance->key.block.owner.process & ~DT_OWNER_SLOT_MASK) | inheritance->slot;
+	block = bpf_map_lookup_elem(&live, &inheritance->key.block);
+	if (block && (inheritance_decides(inheritance, block) || inheritance_find_past(inheritance, block_past(block)) ||
+		      block->bytes & DT_BLOCK_HIDES))
+		return 1;
+	if (!state->parent_segment || inheritance->generation > 1)
+		return 1;
+	inheritance->slot = state->parent;
+	inheritance->segment = state->parent_segment;
+	inheritance->generation = state->parent_generation;
+	return 0;
+}
+
+/* The block that the image inherited with an address; false: there was none. */
+static __always_inline bool live_find_inherited(const struct account *account, const struct dt_block_key *key, struct dt_block *block)
+{
+	struct inheritance inheritance = {
+		.key.block = *key,
+		.slot = account->state->parent,
+		.segment = account->state->parent_segment,
+		.generation = account->state->parent_generation,
+	};
+
+	if (!inheritance.segment || DT_SEGMENTS_GENERATION(account->segments) > 1)
+		return false;
+	if (bpf_loop(DT_ANCESTORS_MAX, inheritance_step, &inheritance, 0) == DT_ANCESTORS_MAX && !inheritance.is_found)
+		count_add(DT_COUNTER_inherited_unknown);
+	block->bytes = inheritance.block.bytes & DT_BLOCK_BYTES_MASK;
+	block->traceback = inheritance.block.traceback;
+	block->span = DT_SPAN(0, 0);
+	return inheritance.is_found;
+}
+
+/* ---- a block comes ----------------------------------------------------------------------------------------------- */
+
+/* Keeps a dead block for heirs. False: there is no room, which is a loss to them. */
+static __always_inline bool past_add(const struct dt_block_key *key, const struct dt_block *block)
+{
+	struct dt_past_key past = { .block = *key, .index = block_past(block) };
+
+	if (past.index < DT_BLOCK_PAST_MAX && !bpf_map_update_elem(&past_blocks, &past, block, BPF_ANY))
+		return true;
+	count_add(DT_COUNTER_past_full);
+	return false;
+}
+
+/* May heirs look for the dead block? Those that there are were forked off while it lived. */
+static __always_inline bool live_has_heirs(const struct account *account, const struct dt_block *dead)
+{
+	return account->state->heirs && DT_SPAN_BORN(dead->span) < DT_SPAN_DIED(dead->span);
+}
+
+/* Enters a block in place of a dead one. A reader sees one or the other: heirs may be looking. */
+static __always_inline int live_replace(const struct dt_block_key *key, const struct dt_block *dead, const struct dt_block *block)
+{
+	__u64 kept = dead->bytes & ~DT_BLOCK_BYTES_MASK;
+	struct dt_block next = *block;
+
+	if (past_add(key, dead))
+		kept += 1ull << DT_BLOCK_PAST_SHIFT;
+	if (!DT_SPAN_BORN(dead->span))
+		kept |= DT_BLOCK_HIDES;
+	next.bytes |= kept;
+	return bpf_map_update_elem(&live, key, &next, BPF_ANY);
+}
+
+/*
+ * Allocators soon hand out again what they got back, and a row costs less to find than to delete and to make. So the row
+ * of a block that has gone stays, spare, for the next block at its address, while there are not too many of them.
+ */
+static __always_inline int live_reuse(const struct account *account, const struct dt_block_key *key, struct dt_block *found,
+				      const struct dt_block *block)
+{
+	__u64 span = found->span, hides = found->bytes & DT_BLOCK_HIDES;
+	int error = 0;
+
+	if (!DT_SPAN_DIED(span))
+		return -EEXIST;
+	if (live_has_heirs(account, found)) {
+		error = live_replace(key, found, block);
+	} else {
+		found->bytes = block->bytes | (DT_SPAN_BORN(span) ? hides : DT_BLOCK_HIDES);
+		found->traceback = block->traceback; /* the address is its caller's alone: nobody else touches the row now */
+		if (__sync_val_compare_and_swap(&found->span, span, block->span) != span)
+			return -EEXIST;
+	}
+	if (!error)
+		__sync_fetch_and_add(&spare_rows, -1);
+	return error;
+}
+
+/* Enters a block at an address that has none. -EEXIST: it has one. */
+static __always_inline int live_make(const struct account *account, const struct dt_block_key *key, const struct dt_block *block)
+{
+	struct dt_block *found = bpf_map_lookup_elem(&live, key);
+
+	return found ? live_reuse(account, key, found, block) : bpf_map_update_elem(&live, key, block, BPF_NOEXIST);
+}
+
+/* Enters a block; one that already stands at its address is handed out through `old`. 0, 1: replaced one, or -errno. */
+static __always_inline int live_add(const struct account *account, __u64 address, const struct dt_block *block, struct dt_block *old)
+{
+	struct dt_block_key key = { .owner = account->owner, .address = address };
+	int error = live_make(account, &key, block);
+	struct dt_block *found;
+	__u64 span;
+
+	if (error != -EEXIST)
+		return error;
+	found = bpf_map_lookup_elem(&live, &key);
+	if (!found)
+		return live_make(account, &key, block);
+	*old = *found;
+	span = DT_SPAN(DT_SPAN_BORN(old->span), DT_SEGMENTS_NOW(account->segments));
+	/* Freed in between: only a program that races with itself does that. */
+	if (DT_SPAN_DIED(old->span) || __sync_val_compare_and_swap(&found->span, old->span, span) != old->span)
+		return live_make(account, &key, block);
+	__sync_fetch_and_add(&spare_rows, 1);
+	error = live_make(account, &key, block);
+	return error ? error : block_is_known(account, old);
+}
+
+/* ---- a block goes ------------------------------------------------------------------------------------------------ */
+
+/* Takes out a block that was inherited: a row of the heir's own says from now on that it has gone. */
+static __always_inline bool live_take_inherited(const struct account *account, const struct dt_block_key *key, struct dt_block *block)
+{
+	struct dt_block gone;
+	int error;
+
+	if (!live_find_inherited(account, key, block))
+		return false;
+	gone = *block;
+	gone.span = DT_SPAN(0, DT_SEGMENTS_NOW(account->segments));
+	error = bpf_map_update_elem(&live, key, &gone, BPF_NOEXIST);
+	if (error == -EEXIST)
+		return false;           /* another thread freed it at the same time, and books that */
+	if (error)
+		count_add(DT_COUNTER_live_full);
+	else
+		__sync_fetch_and_add(&spare_rows, 1);
+	return true;
+}
+
+/* Must the row of a dead block stay? */
+static __always_inline bool live_is_needed(const struct account *account, const struct dt_block *block)
+{
+	return account->state->heirs || !DT_SPAN_BORN(block->span) || block->bytes & DT_BLOCK_HIDES;
+}
+
+/* Takes a block out without booking anything. False: there is none, or a clear has forgotten it. */
+static __always_inline bool live_take(const struct account *account, __u64 address, struct dt_block *block)
+{
+	struct dt_block_key key = { .owner = account->owner, .address = address };
+	struct dt_block *found = bpf_map_lookup_elem(&live, &key);
+	__u64 span;
+
+	if (!found)
+		return live_take_inherited(account, &key, block);
+	*block = *found;
+	span = DT_SPAN(DT_SPAN_BORN(block->span), DT_SEGMENTS_NOW(account->segments));
+	if (DT_SPAN_DIED(block->span) || __sync_val_compare_and_swap(&found->span, block->span, span) != block->span)
+		return false;           /* another thread freed it at the same time, and books that */
+	if (spare_rows < config.spare_rows_max || live_is_needed(account, block))
+		__sync_fetch_and_add(&spare_rows, 1);
+	else
+		bpf_map_delete_elem(&live, &key);
+	return block_is_known(account, block);
+}
+
+/* Puts a block back that live_take() took: its realloc failed, or was left. */
+static __always_inline void live_put_back(const struct account *account, __u64 address, const struct dt_block *block)
+{
+	struct dt_block_key key = { .owner = account->owner, .address = address };
+	struct dt_block *found = bpf_map_lookup_elem(&live, &key);
+	__u64 span = found ? found->span : 0;
+
+	if (found && DT_SPAN_DIED(span) && DT_SPAN_BORN(span) == DT_SPAN_BORN(block->span)) {
+		if (__sync_val_compare_and_swap(&found->span, span, block->span) == span)
+			__sync_fetch_and_add(&spare_rows, -1);
+		return;
+	}
+	if (found ? live_reuse(account, &key, found, block) : bpf_map_update_elem(&live, &key, block, BPF_NOEXIST))
+		count_add(DT_COUNTER_live_full);
+}

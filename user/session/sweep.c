@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * sweep: the rows of images that have ended leave the tables.
+ *
+ * It takes a walk through all tables, so it is done for many at once: when a while has passed, or slots grow scarce.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "session/images.h"
+#include "session/session.h"
+#include "session/skeleton.h"
+
+#define SWEEP_SECONDS 2
+#define SWEEP_COUNT (DT_PROCESSES_MAX / 8)
+
+void dt_session_set_timer(struct dt_session *session)
+{
+	struct itimerspec now, due = { .it_value = { .tv_sec = SWEEP_SECONDS } };
+
+	session->ended_count++;
+	if (!timerfd_gettime(session->timer_fd, &now) && !now.it_value.tv_sec && !now.it_value.tv_nsec)
+		timerfd_settime(session->timer_fd, 0, &due, NULL);
+}
+
+bool dt_session_timer_fired(struct dt_session *session)
+{
+	uint64_t times;
+
+	if (session->ended_count < SWEEP_COUNT && read(session->timer_fd, &times, sizeof(times)) != sizeof(times))
+		return false;
+	session->ended_count = 0;
+	return true;
+}
+
+/* Nobody shows it, shares its memory or looks into its rows any more. */
+static bool is_done(const struct dt_session *session, const struct dt_traced *traced)
+{
+	const struct dt_process_state *state = dt_images_state(session->bpf, traced->slot);
+
+	return traced->exited && (traced->hidden || traced->reported) &&
+	       !__atomic_load_n(&state->heirs, __ATOMIC_ACQUIRE) && !__atomic_load_n(&state->sharers, __ATOMIC_ACQUIRE);
+}
+
+static size_t find_done(const struct dt_session *session, bool gone[DT_PROCESSES_MAX])
+{
+	size_t count = 0;
+
+	memset(gone, 0, DT_PROCESSES_MAX * sizeof(*gone));
+	for (size_t i = 0; i < session->process_count; i++) {
+		gone[session->processes[i]->slot] = is_done(session, session->processes[i]);
+		count += gone[session->processes[i]->slot];
+	}
+	return count;
+}
+
+static int remove_process(struct dt_session *session, struct dt_traced *traced)
+{
+	struct dt_process_state *state = dt_images_state(session->bpf, traced->slot);
+	uint32_t slot = traced->slot;
+
+	dt_publish_withdraw(session->publish, traced);
+	dt_tracebacks_remove_process(session->tracebacks, traced);
+	if (state->parent_segment)
+		__atomic_sub_fetch(&dt_images_state(session->bpf, state->parent)->heirs, 1, __ATOMIC_SEQ_CST);
+	session->by_slot[slot] = NULL;
+	dt_traced_free(traced);
+	return dt_images_give(session->bpf, slot);
+}
+
+static int remove_done(struct dt_session *session, const bool gone[DT_PROCESSES_MAX])
+{
+	size_t kept = 0;
+	int error = 0;
+
+	for (size_t i = 0; i < session->process_count; i++) {
+		struct dt_traced *traced = session->processes[i];
+
+		if (!gone[traced->slot]) {
+			session->processes[kept++] = traced;
+		} else {
+			int failed = remove_process(session, traced);
+
+			error = error ? error : failed;
+		}
+	}
+	session->process_count = kept;
+	return error;
+}
+
+int dt_session_sweep(struct dt_session *session)
+{
+	bool gone[DT_PROCESSES_MAX];
+	int error = 0;
+
+	if (!session->sweep_is_due)
+		return 0;
+	session->sweep_is_due = false;
+	/* Where children go, those that they inherited from may be able to go, too. */
+	while (!error && find_done(session, gone)) {
+		error = dt_session_wait(session);
+		if (!error)
+			error = dt_collect_sweep(session->collect, gone);
+		if (!error)
+			error = remove_done(session, gone);
+	}
+	return error;
+}

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include "base/cleanup.h"
+#include "base/log.h"
 #include "cli/command.h"
 #include "cli/terminal.h"
 #include "cli/watch.h"
@@ -51,8 +52,18 @@ static void raise_file_limit(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+static int attach_all(struct dt_session *session, const struct dt_log *log)
+{
+	size_t count;
+	int error = dt_session_add_all(session, &count);
+
+	if (!error)
+		dt_log_info(log, "tracing %zu processes, and those that start from now on", count);
+	return error;
+}
+
 /* Attaches to all that was asked for, or starts it. Returns an exit status. */
-static int attach(const struct dt_options *options, struct dt_session *session, pid_t *command)
+static int attach(const struct dt_options *options, const struct dt_log *log, struct dt_session *session, pid_t *command)
 {
 	int error = 0;
 
@@ -63,6 +74,8 @@ static int attach(const struct dt_options *options, struct dt_session *session, 
 	raise_file_limit();             /* ours, not that of the command */
 	for (size_t i = 0; i < options->pid_count && !error; i++)
 		error = dt_session_add_process(session, options->pids[i]);
+	if (!error && options->all)
+		error = attach_all(session, log);
 	if (!error)
 		error = dt_session_drop_privileges(session, options->output && strchr(options->output, '%'));
 	return error ? fail(options) : DT_EXIT_DONE;
@@ -113,6 +126,6 @@ int dt_cmd_trace_run(const struct dt_options *options)
 		error = dt_output_open(options->output, &log, &output);
 	if (error)
 		return fail(options);
-	status = attach(options, session, &command);
+	status = attach(options, &log, session, &command);
 	return status == DT_EXIT_DONE ? watch(options, &log, session, output, command) : status;
 }

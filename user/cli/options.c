@@ -106,10 +106,14 @@ static int check(const struct dt_options *options, const struct dt_log *log)
 		return dt_log_error(log, -EINVAL, "'domtrace sites' needs a process: give it with -p PID");
 	if (options->command != DT_COMMAND_TRACE)
 		return 0;
+	if (options->all && (options->pid_count || options->argv))
+		return dt_log_error(log, -EINVAL, "--all traces every process: it goes without -p and without a command");
+	if (!options->all && (options->comm || options->user || options->cgroup || options->exe))
+		return dt_log_error(log, -EINVAL, "--comm, --uid, --cgroup and --exe choose among all processes: give --all, too");
 	if (options->pid_count && options->argv)
 		return dt_log_error(log, -EINVAL, "-p and a command ('%s') exclude each other", options->argv[0]);
-	if (!options->pid_count && !options->argv)
-		return dt_log_error(log, -EINVAL, "nothing to trace: give -p PID, or a command to start");
+	if (!options->pid_count && !options->argv && !options->all)
+		return dt_log_error(log, -EINVAL, "nothing to trace: give -p PID, a command to start, or --all");
 	if (options->count && !options->interval_ns)
 		return dt_log_error(log, -EINVAL, "--count counts the snapshots of --interval: give that, too");
 	return 0;
@@ -155,5 +159,11 @@ struct dt_session_opts dt_options_session(const struct dt_options *options, cons
 		.stack = options->stack,
 		.raw_names = options->raw_names,
 		.debuginfod = options->debuginfod,
+		.children = options->children,
+		.all = options->all,
+		.comm = options->comm,
+		.user = options->user,
+		.cgroup = options->cgroup,
+		.exe = options->exe,
 	};
 }

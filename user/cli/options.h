@@ -30,6 +30,8 @@ struct dt_options {
 	enum dt_sort sort;
 	const char *stack;
 	bool fold, raw_names, debuginfod;
+	bool children, all;
+	const char *comm, *user, *cgroup, *exe; /* of all only these */
 	const char *output;
 	char **argv;                    /* of the command to start, or NULL */
 };

@@ -80,6 +80,18 @@ static void take(struct watch *watch, const char *label)
 		report(watch, snapshot);
 }
 
+/* Those that have ended: what they had goes to the file, before it leaves the tables. */
+static void take_ended(struct watch *watch, bool at_once)
+{
+	DT_CLEANUP(cleanup_snapshot) struct dt_snapshot *snapshot = NULL;
+	int error = dt_session_take_ended(watch->opts->session, at_once, &snapshot);
+
+	if (error && error != -EAGAIN)
+		note(watch, error);
+	if (!error && watch->opts->output)
+		note(watch, dt_output_write(watch->opts->output, snapshot));
+}
+
 /* A snapshot on the way. Where nobody can be told of it there is no reason to go on. */
 static void take_and_go_on(struct watch *watch, const char *label)
 {
@@ -90,6 +102,7 @@ static void take_and_go_on(struct watch *watch, const char *label)
 
 static void finish(struct watch *watch)
 {
+	take_ended(watch, true);
 	take(watch, "final");
 	stop(watch);
 }
@@ -266,6 +279,8 @@ static int wait_once(struct watch *watch)
 		return errno == EINTR ? 0 : dt_log_error(watch->opts->log, -errno, "cannot wait for events: %s", strerror(errno));
 	if (fds[SESSION].revents)
 		error = dt_session_dispatch(watch->opts->session);
+	if (watch->tracing && !error)
+		take_ended(watch, false);
 	if (fds[SIGNALS].revents)
 		read_signals(watch);
 	if (fds[TIMER].revents && watch->tracing)

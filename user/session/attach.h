@@ -36,6 +36,7 @@ struct dt_attach_target {
 	const struct dt_attach_filter *filter;
 	const struct dt_log *log;
 	bool for_all;                   /* a file is probed once, for every process that maps it or will */
+	uint64_t started_ns;            /* when the process began (CLOCK_MONOTONIC); 0: not known, or it is held */
 };
 
 /*

@@ -77,10 +77,17 @@ static int publish(struct dt_session *session, struct dt_traced *traced)
 
 int dt_session_follow_maps(struct dt_session *session, struct dt_traced *traced, bool row_changed)
 {
-	struct dt_attach_target target = { session->bpf, session->method, &session->domains.filter, &session->log,
-					   session->follow != DT_FOLLOW_NONE };
+	const struct dt_process_state *state = dt_images_state(session->bpf, traced->slot);
+	struct dt_attach_target target = {
+		.bpf = session->bpf,
+		.method = session->method,
+		.filter = &session->domains.filter,
+		.log = &session->log,
+		.for_all = session->follow != DT_FOLLOW_NONE,
+		.started_ns = state->hold ? 0 : state->started_ns,
+	};
 	/* Read first: what is removed later than this is then known to be. */
-	uint32_t removals = __atomic_load_n(&dt_images_state(session->bpf, traced->slot)->removals, __ATOMIC_ACQUIRE);
+	uint32_t removals = __atomic_load_n(&state->removals, __ATOMIC_ACQUIRE);
 	bool changed;
 	int error = dt_traced_read_maps(traced, session->mappings_version + 1, &changed);
 

@@ -36,7 +36,7 @@ struct dt_module {
 	const struct dt_module *original; /* a file with the same bytes that was read before (copies in containers); NULL: none */
 	struct dt_unwind_place unwind;  /* its unwind table in the kernel */
 	struct dt_links links;          /* of probes in all processes */
-	bool attached;                  /* … which are there */
+	uint64_t attached_ns;           /* when they were put there (CLOCK_MONOTONIC); 0: they are not */
 	UT_hash_handle hh;
 };
 

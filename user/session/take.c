@@ -95,6 +95,16 @@ static int find_names(struct dt_session *session)
 	return error;
 }
 
+/* One of many that has nothing to be traced; of those that ended before their files were looked at that is not known. */
+static bool has_nothing(const struct dt_traced *traced)
+{
+	size_t sites = 0;
+
+	for (int source = 0; source < DT_SOURCE_COUNT; source++)
+		sites += traced->sites[source];
+	return !traced->root && traced->maps && !sites;
+}
+
 /* Which processes a snapshot shows: those that were asked for and those that run; or only those that have ended since. */
 static struct dt_traced **choose_processes(const struct dt_session *session, bool ended, size_t *ret_count)
 {
@@ -105,7 +115,7 @@ static struct dt_traced **choose_processes(const struct dt_session *session, boo
 		struct dt_traced *traced = session->processes[i];
 		bool is_end = traced->exited && !traced->root;
 
-		if (!traced->hidden && !traced->reported && ended == is_end)
+		if (!traced->hidden && !traced->reported && ended == is_end && !has_nothing(traced))
 			chosen[count++] = traced;
 	}
 	*ret_count = count;
@@ -166,9 +176,13 @@ int dt_session_take_ended(struct dt_session *session, bool at_once, struct dt_sn
 		return -EAGAIN;
 	session->sweep_is_due = true;
 	for (size_t i = 0; i < session->process_count; i++) {
-		const struct dt_traced *traced = session->processes[i];
+		struct dt_traced *traced = session->processes[i];
+		bool is_end = traced->exited && !traced->root && !traced->hidden && !traced->reported;
 
-		any = any || (traced->exited && !traced->root && !traced->hidden && !traced->reported);
+		if (is_end && has_nothing(traced))
+			traced->reported = true;
+		else
+			any = any || is_end;
 	}
 	return any ? take(session, "exit", true, ret_snapshot) : -EAGAIN;
 }

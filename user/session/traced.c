@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -192,13 +193,17 @@ static void fill_mapping(const struct dt_mapping *mapping, const struct dt_modul
 	}
 }
 
-static void count_sites(const struct dt_module *module, const struct dt_attach_filter *filter, size_t sites[DT_SOURCE_COUNT])
+static bool count_sites(const struct dt_module *module, const struct dt_attach_filter *filter, size_t sites[DT_SOURCE_COUNT])
 {
+	bool any = false;
+
 	for (size_t i = 0; i < module->plan_count; i++) {
 		enum dt_source source = dt_site_info(module->plans[i].site)->source;
 
 		sites[source] += filter->sources[source];
+		any = any || filter->sources[source];
 	}
+	return any;
 }
 
 static void note_python(struct dt_traced *traced, const struct dt_module *module, const struct dt_log *log)
@@ -214,6 +219,14 @@ static void note_python(struct dt_traced *traced, const struct dt_module *module
 			     "each is read again for each event", (int)traced->pid, module->python.version);
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
 /* For all processes at once, or for this one. */
 static int attach_module(struct dt_traced *traced, const struct dt_mapping *mapping, struct dt_module *module,
 			 const struct dt_attach_target *target)
@@ -223,8 +236,7 @@ static int attach_module(struct dt_traced *traced, const struct dt_mapping *mapp
 
 	if (target->for_all) {
 		error = dt_attach_module(target, pid, mapping, module, &module->links);
-		module->attached = !error;
-		traced->late = traced->late || module->plan_count;
+		module->attached_ns = error ? 0 : now_ns();
 		return error;
 	}
 	error = dt_attach_module(target, pid, mapping, module, &traced->links);
@@ -277,14 +289,16 @@ int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const
 		row.mapping_count++;
 		if (!module || module == before || !mapping->inode)
 			continue;
-		if (!(target->for_all ? module->attached : is_attached(traced, module))) {
+		if (!(target->for_all ? module->attached_ns : is_attached(traced, module))) {
 			error = attach_module(traced, mapping, module, target);
 			if (error == -ENOENT)   /* unmapped since the mappings were read: nothing runs there */
 				continue;
 			if (error)
 				return error;
 		}
-		count_sites(module, target->filter, sites);
+		/* What it called before the file was probed for all was not seen, unless it was held. */
+		if (count_sites(module, target->filter, sites) && target->started_ns && target->started_ns < module->attached_ns)
+			traced->late = true;
 		note_python(traced, module, target->log);
 		fill_row(traced, &row, module, bias);
 		before = module;        /* a file may have several executable mappings, side by side */

@@ -160,6 +160,31 @@ def check_sums(document):
     return problems
 
 
+def check_layers(document):
+    """The parts of what is resident, and those of what is live, add up; exact ones to what the domains have."""
+    problems = []
+    for i, process in enumerate(document["processes"]):
+        memory, layers = process.get("memory"), process.get("layers")
+        if memory:
+            parts = sum(memory[f"{name}_bytes"] for name in ("heap", "anonymous_mapping", "file_mapping", "other_mapping"))
+            if parts != memory["resident_bytes"]:
+                problems.append(f"processes/{i}/memory: resident_bytes {memory['resident_bytes']}, its parts have {parts}")
+            if memory["private_bytes"] > memory["resident_bytes"]:
+                problems.append(f"processes/{i}/memory: more private than resident bytes")
+        if layers and layers["claimed_bytes"] + layers["unclaimed_bytes"] != layers["libc_bytes"]:
+            problems.append(f"processes/{i}/layers: what is claimed and what is not are not the whole: {layers}")
+    for i, domain in enumerate(document["domains"]):
+        layers = document["processes"][domain["process"]].get("layers")
+        inside, outside = domain.get("in_libc_bytes"), domain.get("outside_libc_bytes")
+        if (inside is None, outside is None) != ((not layers or domain["source"] == "libc"),) * 2:
+            problems.append(f"domains/{i}: {inside} bytes in libc's blocks and {outside} outside, its process has the layers {layers}")
+        elif layers and layers["exact"]:
+            live = layers["libc_bytes"] if inside is None else inside + outside
+            if live != domain["live_bytes"]:
+                problems.append(f"domains/{i} ({domain['name']}): live_bytes {domain['live_bytes']}, its blocks have {live}")
+    return problems
+
+
 def check_snapshot(document):
     """All problems of one snapshot, as sentences; none: it is right."""
     problems = check_schema(document)
@@ -167,7 +192,7 @@ def check_snapshot(document):
         return problems
     problems = check_counters(document) + check_indexes(document) + check_unique(document)
     # What indexes that lead nowhere stand for means nothing.
-    return problems or check_limits(document) + check_sums(document)
+    return problems or check_limits(document) + check_sums(document) + check_layers(document)
 
 
 def check_run(documents):

@@ -110,6 +110,25 @@ static inline struct dt_snapshot *new_sample(const char *file)
 	return sample;
 }
 
+/* What the kernel says of the first process of new_sample(), and how its domains lie in one another. */
+static inline void sample_layers(struct dt_snapshot *sample)
+{
+	const char *reason = NULL;
+
+	sample->processes[0].memory = (struct dt_snapshot_memory){
+		.known = true, .after_ns = -5000000000, .resident_bytes = 126418944, .heap_bytes = 12288000,
+		.anonymous_mapping_bytes = 98000896, .file_mapping_bytes = 16000000, .other_mapping_bytes = 130048,
+		.private_bytes = 100000000, .swap_bytes = 4096,
+	};
+	sample->processes[0].layers = (struct dt_snapshot_layers){
+		.known = true, .exact = true, .after_ns = 20000000, .libc_bytes = 12288, .claimed_bytes = 12000,
+	};
+	sample->domains[0].compared = true;
+	sample->domains[0].in_libc_bytes = 12000;
+	sample->domains[0].outside_libc_bytes = 14900224 - 12000;
+	assert_int_equal(dt_snapshot_check(sample, &reason), 0);
+}
+
 /* ---- native and Python frames in one traceback ------------------------------------------------------------------ */
 
 #define SAMPLE_EXTENSION "/srv/lib/_array.cpython-311-x86_64-linux-gnu.so"

@@ -85,6 +85,28 @@ static void test_whole_document(void **state)
 	assert_document(new_mixed_sample("/srv/app.py"), "snapshot_mixed.json");
 }
 
+#define MEMORY "\"memory\":{\"after_ns\":-5000000000,\"resident_bytes\":126418944,\"heap_bytes\":12288000,\"anonymous_mapping_bytes\":98000896," \
+	"\"file_mapping_bytes\":16000000,\"other_mapping_bytes\":130048,\"private_bytes\":100000000,\"swap_bytes\":4096," \
+	"\"hugetlb_bytes\":18446744073709551615}"
+#define LAYERS "\"layers\":{\"exact\":true,\"after_ns\":20000000,\"libc_bytes\":12288,\"claimed_bytes\":12000,\"unclaimed_bytes\":288}"
+
+static void test_memory_and_layers(void **state)
+{
+	struct dt_snapshot *sample = new_sample("/srv/app.py");
+	size_t size;
+
+	(void)state;
+	sample_layers(sample);
+	sample->processes[0].memory.hugetlb_bytes = UINT64_MAX;
+	DT_FREE char *text = written(sample, &size);
+
+	assert_non_null(strstr(text, "\"rss_bytes\":126418944," MEMORY "," LAYERS "}"));
+	assert_non_null(strstr(text, "\"rss_bytes\":5,\"memory\":null,\"layers\":null}"));
+	assert_non_null(strstr(text, "\"freed_bytes\":85099775,\"in_libc_bytes\":12000,\"outside_libc_bytes\":14888224}"));
+	assert_non_null(strstr(text, "\"freed_bytes\":40000000,\"in_libc_bytes\":null,\"outside_libc_bytes\":null}"));
+	dt_snapshot_free(sample);
+}
+
 static void test_incomplete(void **state)
 {
 	struct dt_snapshot *sample = new_sample("/srv/app.py");
@@ -143,6 +165,7 @@ static void test_failures_are_told(void **state)
 static void test_schema(void **state)
 {
 	struct dt_snapshot *sample = new_sample("/srv/app.py"), *mixed = new_mixed_sample("/srv/app.py");
+	struct dt_snapshot *layered = new_sample("/srv/app.py");
 	DT_FREE char *checker = sample_data_path("../cases/snapshot_check.py");
 	char path[] = "/tmp/domtrace-test-json-XXXXXX";
 	DT_FREE char *command = NULL;
@@ -156,6 +179,7 @@ static void test_schema(void **state)
 		unlink(path);
 		dt_snapshot_free(sample);
 		dt_snapshot_free(mixed);
+		dt_snapshot_free(layered);
 		skip();
 	}
 	FILE *out = fdopen(fd, "w");
@@ -164,6 +188,9 @@ static void test_schema(void **state)
 		assert_int_equal(dt_snapshot_write_json(sample, out), 0);
 	mixed->sequence = 1;    /* another run */
 	assert_int_equal(dt_snapshot_write_json(mixed, out), 0);
+	sample_layers(layered);
+	layered->sequence = 2;
+	assert_int_equal(dt_snapshot_write_json(layered, out), 0);
 	fclose(out);
 	assert_true(asprintf(&command, "/usr/bin/python3 '%s' '%s' >&2", checker, path) > 0);
 	status = system(command);
@@ -172,12 +199,14 @@ static void test_schema(void **state)
 	assert_int_equal(WEXITSTATUS(status), 0);
 	dt_snapshot_free(sample);
 	dt_snapshot_free(mixed);
+	dt_snapshot_free(layered);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_whole_document),
+		cmocka_unit_test(test_memory_and_layers),
 		cmocka_unit_test(test_incomplete),
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_failures_are_told),

@@ -290,6 +290,35 @@ static void test_check_finds_wrong_books(void **state)
 	dt_snapshot_free(snapshot);
 }
 
+static void test_check_finds_wrong_layers(void **state)
+{
+	struct dt_snapshot *snapshot = balanced_snapshot();
+	struct dt_snapshot_memory *memory = &snapshot->processes[0].memory;
+	struct dt_snapshot_layers *layers = &snapshot->processes[0].layers;
+	const char *reason = NULL;
+
+	(void)state;
+	*memory = (struct dt_snapshot_memory){ .known = true, .resident_bytes = 10, .heap_bytes = 1, .anonymous_mapping_bytes = 2,
+					       .file_mapping_bytes = 3, .other_mapping_bytes = 4, .private_bytes = 9 };
+	*layers = (struct dt_snapshot_layers){ .known = true, .exact = true, .libc_bytes = 30, .claimed_bytes = 30 };
+	snapshot->domains[1].compared = true;
+	assert_int_equal(dt_snapshot_check(snapshot, &reason), 0);
+	WRONG(memory->resident_bytes, 11, "process 0 has 11 resident bytes, its mappings have 10, 9 of them private");
+	WRONG(memory->private_bytes, 11, "process 0 has 10 resident bytes, its mappings have 10, 11 of them private");
+	WRONG(memory->heap_bytes, UINT64_MAX, "process 0 has 10 resident bytes, its mappings have 8, 9 of them private");
+	WRONG(layers->claimed_bytes, 31, "of 30 libc bytes of process 0, 31 are claimed");
+	WRONG(layers->libc_bytes, 31, "domain 0 (libc) has 30 live bytes, but its blocks have 31");
+	WRONG(snapshot->domains[1].in_libc_bytes, 1, "domain 1 (numpy) has 0 live bytes, but its blocks have 1");
+	WRONG(snapshot->domains[1].compared, false, "domain 1 (numpy) has no place in the layers of process 0");
+	WRONG(snapshot->domains[0].compared, true, "domain 0 (libc) has a wrong place in the layers of process 0");
+	/* What is not exact need not be what the domains have. */
+	layers->exact = false;
+	layers->libc_bytes = 31;
+	snapshot->domains[1].outside_libc_bytes = 1;
+	assert_int_equal(dt_snapshot_check(snapshot, &reason), 0);
+	dt_snapshot_free(snapshot);
+}
+
 /* Fails every allocation in turn, until all is done without a failure. ASan watches for leaks. */
 static void test_every_allocation_may_fail(void **state)
 {
@@ -359,6 +388,7 @@ int main(void)
 		cmocka_unit_test(test_equal_tracebacks_are_one),
 		cmocka_unit_test(test_complete_follows_losses),
 		cmocka_unit_test(test_check_finds_wrong_books),
+		cmocka_unit_test(test_check_finds_wrong_layers),
 		cmocka_unit_test(test_every_allocation_may_fail),
 		cmocka_unit_test(test_a_million_traces),
 	};

@@ -121,6 +121,42 @@ static void write_counters(struct json *json, const struct dt_snapshot *snapshot
 	yajl_gen_map_close(json->gen);
 }
 
+static void write_memory(struct json *json, const struct dt_snapshot_memory *memory)
+{
+	key(json, "memory");
+	if (!memory->known) {
+		yajl_gen_null(json->gen);
+		return;
+	}
+	yajl_gen_map_open(json->gen);
+	key_integer(json, "after_ns", memory->after_ns);
+	key_number(json, "resident_bytes", memory->resident_bytes);
+	key_number(json, "heap_bytes", memory->heap_bytes);
+	key_number(json, "anonymous_mapping_bytes", memory->anonymous_mapping_bytes);
+	key_number(json, "file_mapping_bytes", memory->file_mapping_bytes);
+	key_number(json, "other_mapping_bytes", memory->other_mapping_bytes);
+	key_number(json, "private_bytes", memory->private_bytes);
+	key_number(json, "swap_bytes", memory->swap_bytes);
+	key_number(json, "hugetlb_bytes", memory->hugetlb_bytes);
+	yajl_gen_map_close(json->gen);
+}
+
+static void write_layers(struct json *json, const struct dt_snapshot_layers *layers)
+{
+	key(json, "layers");
+	if (!layers->known) {
+		yajl_gen_null(json->gen);
+		return;
+	}
+	yajl_gen_map_open(json->gen);
+	key_bool(json, "exact", layers->exact);
+	key_integer(json, "after_ns", layers->after_ns);
+	key_number(json, "libc_bytes", layers->libc_bytes);
+	key_number(json, "claimed_bytes", layers->claimed_bytes);
+	key_number(json, "unclaimed_bytes", layers->libc_bytes - layers->claimed_bytes);
+	yajl_gen_map_close(json->gen);
+}
+
 static void write_process(struct json *json, const struct dt_snapshot_process *process)
 {
 	key_integer(json, "pid", process->pid);
@@ -137,6 +173,8 @@ static void write_process(struct json *json, const struct dt_snapshot_process *p
 	key_bool(json, "exited", process->exited);
 	key_bool(json, "from_start", process->from_start);
 	key_number(json, "rss_bytes", process->rss_bytes);
+	write_memory(json, &process->memory);
+	write_layers(json, &process->layers);
 }
 
 static void write_domain(struct json *json, const struct dt_snapshot_domain *domain)
@@ -152,6 +190,8 @@ static void write_domain(struct json *json, const struct dt_snapshot_domain *dom
 	key_number(json, "allocated_bytes", domain->allocated_bytes);
 	key_number(json, "frees", domain->frees);
 	key_number(json, "freed_bytes", domain->freed_bytes);
+	key_number_if(json, "in_libc_bytes", domain->compared, domain->in_libc_bytes);
+	key_number_if(json, "outside_libc_bytes", domain->compared, domain->outside_libc_bytes);
 }
 
 static void write_trace(struct json *json, const struct dt_snapshot_trace *trace)

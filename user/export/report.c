@@ -11,6 +11,7 @@
 #include "export/domain_table.h"
 #include "export/figure.h"
 #include "export/fold.h"
+#include "export/layer_table.h"
 #include "export/listing.h"
 #include "export/page.h"
 #include "export/text.h"
@@ -215,6 +216,7 @@ static int write_processes(const struct report *report)
 	for (uint32_t i = 0; i < snapshot->process_count && !error; i++) {
 		error = write_process_head(report, &snapshot->processes[i]);
 		error = error ? error : dt_domain_table_write(&report->page, snapshot, i);
+		error = error ? error : dt_layer_table_write(&report->page, snapshot, i);
 		for (uint32_t k = 0; k < snapshot->domain_count && !error; k++)
 			if (snapshot->domains[k].process == i)
 				error = write_top(report, k);

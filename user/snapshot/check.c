@@ -100,6 +100,46 @@ static int check_domain(struct dt_snapshot *s, uint32_t index, const struct sums
 	return 0;
 }
 
+static int check_memory(struct dt_snapshot *s, uint32_t index, const char **ret_reason)
+{
+	const struct dt_snapshot_memory *m = &s->processes[index].memory;
+	const uint64_t parts[] = { m->heap_bytes, m->anonymous_mapping_bytes, m->file_mapping_bytes, m->other_mapping_bytes };
+	bool overflow = false;
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < DT_ARRAY_SIZE(parts); i++)
+		add(&sum, parts[i], &overflow);
+	if (m->known && (overflow || sum != m->resident_bytes || m->private_bytes > m->resident_bytes))
+		return broken(s, ret_reason, "process %u has %" PRIu64 " resident bytes, its mappings have %" PRIu64 ", %" PRIu64
+			      " of them private", index, m->resident_bytes, sum, m->private_bytes);
+	return 0;
+}
+
+static int check_layers(struct dt_snapshot *s, uint32_t index, const char **ret_reason)
+{
+	const struct dt_snapshot_layers *layers = &s->processes[index].layers;
+
+	if (!layers->known)
+		return 0;
+	if (layers->claimed_bytes > layers->libc_bytes)
+		return broken(s, ret_reason, "of %" PRIu64 " libc bytes of process %u, %" PRIu64 " are claimed", layers->libc_bytes, index,
+			      layers->claimed_bytes);
+	for (uint32_t i = 0; i < s->domain_count; i++) {
+		const struct dt_snapshot_domain *d = &s->domains[i];
+		uint64_t read = d->compared ? d->in_libc_bytes + d->outside_libc_bytes : layers->libc_bytes;
+
+		if (d->process != index)
+			continue;
+		if (d->compared == (d->source == DT_SOURCE_LIBC))
+			return broken(s, ret_reason, "domain %u (%s) has %s place in the layers of process %u", i, d->name,
+				      d->compared ? "a wrong" : "no", index);
+		if (layers->exact && (read != d->live_bytes || (d->compared && read < d->in_libc_bytes)))
+			return broken(s, ret_reason, "domain %u (%s) has %" PRIu64 " live bytes, but its blocks have %" PRIu64, i, d->name,
+				      d->live_bytes, read);
+	}
+	return 0;
+}
+
 int dt_snapshot_check(struct dt_snapshot *snapshot, const char **ret_reason)
 {
 	DT_FREE struct sums *sums = NULL;
@@ -121,5 +161,10 @@ int dt_snapshot_check(struct dt_snapshot *snapshot, const char **ret_reason)
 	}
 	for (uint32_t i = 0; i < snapshot->domain_count && !error; i++)
 		error = check_domain(snapshot, i, &sums[i], ret_reason);
+	for (uint32_t i = 0; i < snapshot->process_count && !error; i++) {
+		error = check_memory(snapshot, i, ret_reason);
+		if (!error)
+			error = check_layers(snapshot, i, ret_reason);
+	}
 	return error;
 }

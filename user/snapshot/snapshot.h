@@ -18,6 +18,29 @@
 
 #include <domtrace/wire.h>
 
+/*
+ * What the kernel says of the memory of a process, mapping by mapping, each at its own moment (target/smaps.h); the
+ * first four parts add up to resident_bytes.
+ */
+struct dt_snapshot_memory {
+	bool known;
+	int64_t after_ns;               /* from the snapshot's moment to this reading; negative: it is that much older */
+	uint64_t resident_bytes;
+	uint64_t heap_bytes, anonymous_mapping_bytes, file_mapping_bytes, other_mapping_bytes;
+	uint64_t private_bytes;         /* resident, and mapped by no other process */
+	uint64_t swap_bytes;
+	uint64_t hugetlb_bytes;         /* in huge pages set aside, which are not in resident_bytes */
+};
+
+/* How libc's blocks and those of other domains lie in one another (snapshot/layers.h), by the blocks as they were read. */
+struct dt_snapshot_layers {
+	bool known;
+	bool exact;                     /* nothing changed between the snapshot's moment and the end of the reading */
+	int64_t after_ns;               /* from the one to the other */
+	uint64_t libc_bytes;            /* live_bytes of its libc domain where exact */
+	uint64_t claimed_bytes;         /* of them, in a block of another domain; the rest is unclaimed */
+};
+
 struct dt_snapshot_process {
 	pid_t pid, ppid;
 	uint64_t start_time_ns;         /* after boot */
@@ -27,6 +50,8 @@ struct dt_snapshot_process {
 	bool exited;
 	bool from_start;                /* every allocation of its program was seen; else those since it was attached to */
 	uint64_t rss_bytes;             /* of an exited process: when last seen */
+	struct dt_snapshot_memory memory;
+	struct dt_snapshot_layers layers;
 };
 
 struct dt_snapshot_domain {
@@ -36,6 +61,8 @@ struct dt_snapshot_domain {
 	const char *name;
 	uint64_t live_blocks, live_bytes, peak_bytes;
 	uint64_t allocations, allocated_bytes, frees, freed_bytes;
+	bool compared;                  /* with libc's blocks, which never is libc itself: where its process has layers */
+	uint64_t in_libc_bytes, outside_libc_bytes; /* of its blocks as they were read then */
 };
 
 struct dt_snapshot_trace {
@@ -103,7 +130,7 @@ int dt_snapshot_add_frame(struct dt_snapshot *snapshot, const struct dt_snapshot
 bool dt_snapshot_is_complete(const struct dt_snapshot *snapshot);
 /*
  * Checks what must hold in every snapshot: indexes in range; in each domain live = allocations − frees, and the sums
- * over its traces equal its own figures. 0, or -EBADMSG with *ret_reason a sentence owned by the snapshot.
+ * over its traces equal its own figures; parts of memory and exact layers add up to the whole. 0, or -EBADMSG with *ret_reason a sentence owned by the snapshot.
  */
 int dt_snapshot_check(struct dt_snapshot *snapshot, const char **ret_reason);
 

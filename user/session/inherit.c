@@ -158,6 +158,8 @@ static size_t find_first(const struct inherit *inherit, uint32_t slot)
 
 struct heir {
 	struct dt_traced *traced;
+	dt_inherit_fn fn;               /* is given the blocks; NULL: they are summed up */
+	void *context;
 	struct dt_tracebacks *tracebacks;
 	struct ancestor ancestors[DT_ANCESTORS_MAX];
 	size_t ancestor_count;
@@ -191,12 +193,22 @@ static bool is_decided(const struct heir *heir, const struct row *row)
 	return found;
 }
 
+static int tell_block(const struct heir *heir, const struct row *row)
+{
+	struct dt_block_key key = row->key;
+
+	key.owner.process = source_bits(row) | heir->traced->slot;
+	return heir->fn(heir->context, &key, &row->block);
+}
+
 /* The heir has the block. */
 static int count_block(struct heir *heir, size_t level, const struct row *row)
 {
 	struct sum *sum, probe = { .key = { source_bits(row), row->key.owner.domain, row->block.traceback } };
 	int error = 0;
 
+	if (heir->fn)
+		return tell_block(heir, row);
 	HASH_FIND(hh, heir->sums, &probe.key, sizeof(probe.key), sum);
 	if (!sum) {
 		sum = calloc(1, sizeof(*sum));
@@ -286,18 +298,36 @@ static void heir_clear(struct heir *heir)
 	}
 }
 
+static int take_levels(const struct inherit *inherit, struct heir *heir)
+{
+	int error = 0;
+
+	heir->ancestor_count = find_ancestors(inherit->bpf, heir->traced, heir->ancestors);
+	for (size_t level = 0; level < heir->ancestor_count && !error; level++)
+		error = take_level(inherit, heir, level);
+	return error;
+}
+
 static int find_for(const struct inherit *inherit, struct dt_traced *traced, struct dt_tracebacks *tracebacks)
 {
 	struct heir heir = { .traced = traced, .tracebacks = tracebacks };
-	int error = 0;
+	int error = take_levels(inherit, &heir);
 
-	heir.ancestor_count = find_ancestors(inherit->bpf, traced, heir.ancestors);
-	for (size_t level = 0; level < heir.ancestor_count && !error; level++)
-		error = take_level(inherit, &heir, level);
 	if (!error)
 		error = keep_sums(&heir);
 	heir_clear(&heir);
 	return error;
+}
+
+/* The rows of those it inherited from will be read. False: it inherited nothing. */
+static bool want(struct inherit *inherit, const struct dt_traced *traced)
+{
+	struct ancestor ancestors[DT_ANCESTORS_MAX];
+	size_t levels = find_ancestors(inherit->bpf, traced, ancestors);
+
+	for (size_t i = 0; i < levels; i++)
+		inherit->wanted[ancestors[i].slot & (DT_PROCESSES_MAX - 1)] = true;
+	return levels;
 }
 
 int dt_inherit_find(struct domtrace_bpf *bpf, struct dt_traced *const *processes, size_t count, struct dt_tracebacks *tracebacks)
@@ -309,19 +339,35 @@ int dt_inherit_find(struct domtrace_bpf *bpf, struct dt_traced *const *processes
 	if (!inherit)
 		return -ENOMEM;
 	inherit->bpf = bpf;
-	for (size_t i = 0; i < count; i++) {
-		struct ancestor ancestors[DT_ANCESTORS_MAX];
-		size_t levels = processes[i]->inherited_known ? 0 : find_ancestors(bpf, processes[i], ancestors);
-
-		any = any || levels;
-		while (levels--)
-			inherit->wanted[ancestors[levels].slot & (DT_PROCESSES_MAX - 1)] = true;
-	}
+	for (size_t i = 0; i < count; i++)
+		any = (!processes[i]->inherited_known && want(inherit, processes[i])) || any;
 	if (any)
 		error = read_rows(inherit);
 	for (size_t i = 0; i < count && any && !error; i++)
 		if (!processes[i]->inherited_known)
 			error = find_for(inherit, processes[i], tracebacks);
+	free(inherit->rows);
+	free(inherit);
+	return error;
+}
+
+int dt_inherit_each(struct domtrace_bpf *bpf, struct dt_traced *const *processes, size_t count, dt_inherit_fn fn, void *context)
+{
+	struct inherit *inherit = calloc(1, sizeof(*inherit));
+	int error;
+
+	if (!inherit)
+		return -ENOMEM;
+	inherit->bpf = bpf;
+	for (size_t i = 0; i < count; i++)
+		want(inherit, processes[i]);
+	error = read_rows(inherit);
+	for (size_t i = 0; i < count && !error; i++) {
+		struct heir heir = { .traced = processes[i], .fn = fn, .context = context };
+
+		error = take_levels(inherit, &heir);
+		heir_clear(&heir);
+	}
 	free(inherit->rows);
 	free(inherit);
 	return error;

@@ -21,4 +21,11 @@ struct domtrace_bpf;
  */
 int dt_inherit_find(struct domtrace_bpf *bpf, struct dt_traced *const *processes, size_t count, struct dt_tracebacks *tracebacks);
 
+/*
+ * Calls `fn` for each block that one of these processes inherited, under the key that it has there, or would have; until that
+ * returns what is not 0, which is returned then.
+ */
+typedef int (*dt_inherit_fn)(void *context, const struct dt_block_key *key, const struct dt_block *block);
+int dt_inherit_each(struct domtrace_bpf *bpf, struct dt_traced *const *processes, size_t count, dt_inherit_fn fn, void *context);
+
 #endif

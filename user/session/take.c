@@ -8,22 +8,41 @@
 #include "base/cleanup.h"
 #include "session/images.h"
 #include "session/inherit.h"
+#include "session/layers.h"
+#include "session/memory.h"
 #include "session/session.h"
 #include "snapshot/snapshot.h"
 #include "target/process.h"
 
 /* ---- snapshots --------------------------------------------------------------------------------------------------- */
 
-static int add_processes(struct dt_traced *const *processes, size_t count, struct dt_snapshot *snapshot)
+/* Of a snapshot whose head is filled in, as CLOCK_MONOTONIC has it. */
+static uint64_t moment_of(const struct dt_session *session, const struct dt_snapshot *snapshot)
+{
+	return (uint64_t)session->started.tv_sec * 1000000000 + (uint64_t)session->started.tv_nsec + snapshot->elapsed_ns;
+}
+
+/* Snapshots that nobody asked for one by one cost the targets and domtrace no more than they may. */
+static bool is_spared(const struct dt_snapshot *snapshot)
+{
+	static const char *const labels[] = { "interval", "peak", "exit" };
+	bool spared = false;
+
+	for (size_t i = 0; i < DT_ARRAY_SIZE(labels); i++)
+		spared = spared || !strcmp(snapshot->label, labels[i]);
+	return spared;
+}
+
+static int add_processes(const struct dt_session *session, struct dt_traced *const *processes, size_t count, struct dt_snapshot *snapshot)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct dt_traced *traced = processes[i];
+		struct dt_snapshot_memory memory;
 		struct dt_snapshot_process row;
 		uint32_t index;
 		int error;
 
-		if (!traced->exited)
-			dt_process_read_rss(traced->pid, &traced->info.rss_bytes); /* else as last seen */
+		dt_memory_read(traced, is_spared(snapshot), moment_of(session, snapshot), &memory);
 		row = (struct dt_snapshot_process){
 			.pid = traced->pid,
 			.ppid = traced->info.ppid,
@@ -35,6 +54,7 @@ static int add_processes(struct dt_traced *const *processes, size_t count, struc
 			.exited = traced->exited,
 			.from_start = !traced->late,
 			.rss_bytes = traced->info.rss_bytes,
+			.memory = memory,
 		};
 		error = dt_snapshot_add_process(snapshot, &row, &index);
 		if (error)
@@ -133,9 +153,11 @@ static int fill_snapshot(struct dt_session *session, const char *label, bool end
 	if (!error)
 		error = fill_header(session, label, now, snapshot);
 	if (!error)
-		error = add_processes(chosen, count, snapshot);
+		error = add_processes(session, chosen, count, snapshot);
 	if (!error)
 		error = dt_collect_fill(session->collect, chosen, count, session->tracebacks, snapshot);
+	if (!error)
+		error = dt_layers_read(session, chosen, count, is_spared(snapshot), moment_of(session, snapshot), snapshot);
 	for (size_t i = 0; i < count && ended && !error; i++)
 		chosen[i]->reported = true;
 	return error;

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "base/log.h"
+#include "target/smaps.h"
 
 struct dt_process_info {
 	pid_t pid, ppid;
@@ -15,6 +16,9 @@ struct dt_process_info {
 	char *comm, *exe;               /* exe: as the process sees it, without " (deleted)" */
 	char **command;                 /* NULL-terminated; empty for a kernel thread */
 	uint64_t rss_bytes;
+	struct dt_smaps smaps;          /* as last read, by whoever needs it (dt_process_read() does not) */
+	uint64_t smaps_read_ns;         /* when that was done, as CLOCK_MONOTONIC has it; 0: not yet */
+	uint64_t smaps_took_ns;
 };
 
 /*

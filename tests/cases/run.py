@@ -16,6 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import case_bad_input
 import case_documents
 import case_hostile
+import case_layers
 import case_libc
 import case_names
 import case_oracle
@@ -29,8 +30,8 @@ import case_verifier
 from harness import Failure, Place, Skip
 
 MODULES = (case_bad_input, case_documents, case_libc, case_names, case_python, case_python_versions, case_signals, case_programs, case_oracle,
-           case_real_programs, case_unwind, case_verifier, case_hostile)
-DECLARED = 141  # cases in all: one that got lost would otherwise go unnoticed
+           case_real_programs, case_layers, case_unwind, case_verifier, case_hostile)
+DECLARED = 144  # cases in all: one that got lost would otherwise go unnoticed
 
 
 def run_case(build, name, function):

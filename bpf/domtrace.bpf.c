@@ -94,8 +94,28 @@ static __always_inline struct dt_call *thread_call(struct dt_thread *thread, enu
 	return &thread->calls[source & (DT_SOURCES_CALLED - 1)];
 }
 
-static __always_inline int alloc_at_entry(struct pt_regs *ctx, __u32 site)
+/* Are the calls of this site all seen in the process, or does it not matter? */
+static __always_inline bool call_is_wanted(const struct account *account, __u64 cookie)
 {
+	return !(cookie & DT_COOKIE_NEEDS_ALIASES) || process_row(account->row)->python_aliases;
+}
+
+static __always_inline struct dt_thread *thread_make(const struct account *account)
+{
+	struct dt_thread *thread = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+
+	if (!thread) {
+		count_add(DT_COUNTER_calls_full);
+		return NULL;
+	}
+	thread->slot = account->slot;
+	thread->image = account->state->image;
+	return thread;
+}
+
+static __always_inline int alloc_at_entry(struct pt_regs *ctx, __u64 cookie)
+{
+	__u32 site = cookie & (DT_COOKIE_NEEDS_ALIASES - 1);
 	struct dt_thread *thread = thread_find();
 	struct call_registers registers;
 	enum dt_source source;
@@ -104,17 +124,12 @@ static __always_inline int alloc_at_entry(struct pt_regs *ctx, __u32 site)
 	if (site >= DT_SITE_COUNT)
 		return SKIP_RETURN;
 	source = site_row(site)->source;
-	if (!account_open(&account, thread, source, 0))
+	if (!account_open(&account, thread, source, 0) || !call_is_wanted(&account, cookie))
 		return SKIP_RETURN;
-	if (!thread) {
-		thread = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-		if (!thread) {
-			count_add(DT_COUNTER_calls_full);
-			return SKIP_RETURN;
-		}
-		thread->slot = account.slot;
-		thread->image = account.state->image;
-	}
+	if (!thread)
+		thread = thread_make(&account);
+	if (!thread)
+		return SKIP_RETURN;
 	arch_at_entry(ctx, &registers);
 	return call_enter(&account, thread_call(thread, source), site, &registers) ? 0 : SKIP_RETURN;
 }
@@ -184,21 +199,49 @@ static __always_inline bool free_is_allocators(const struct pt_regs *ctx, const 
 	return false;
 }
 
+/*
+ * CPython's functions for objects hand a large block on to those of the family below: it is given back twice, and the second time
+ * tells nothing.
+ */
+static __always_inline bool free_is_second(const struct account *account, struct dt_thread *thread, __u64 address)
+{
+	bool is_second;
+
+	if (!thread)
+		thread = thread_make(account);
+	if (!thread)
+		return false;
+	is_second = thread->freed == address;
+	thread->freed = address;
+	return is_second;
+}
+
 SEC("?uprobe")
 int free_enter(struct pt_regs *ctx)
 {
-	const struct dt_site_row *site = site_row(bpf_get_attach_cookie(ctx));
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+	const struct dt_site_row *site = site_row(cookie);
 	struct dt_thread *thread = thread_find();
 	enum dt_source source = site->source;
 	struct call_registers registers;
+	bool is_inner, is_second;
 	struct account account;
+	struct dt_call *call;
 	__u64 address;
 
 	arch_at_entry(ctx, &registers);
 	address = arch_argument(&registers, site->block);
-	if (!address || (thread && call_holds(thread_call(thread, source), registers.stack)))
+	if (!address)
 		return 0;
-	if (account_open(&account, thread, source, 0) && !account_remove(&account, address))
+	/* What an allocator's function gives back itself is no block of anyone's, or the one that it was called with. */
+	call = thread ? thread_call(thread, source) : NULL;
+	is_inner = call && call_holds(call, registers.stack);
+	if (is_inner && address == call->block)
+		return 0;
+	if (!account_open(&account, thread, source, 0) || !call_is_wanted(&account, cookie))
+		return 0;
+	is_second = source == DT_SOURCE_PYTHON && free_is_second(&account, thread, address);
+	if (!account_remove(&account, address) && !is_inner && !is_second)
 		count_add(free_is_allocators(ctx, process_row(account.row)) ? DT_COUNTER_allocator_frees : DT_COUNTER_unmatched_frees);
 	return 0;
 }

@@ -16,6 +16,7 @@ struct dt_call {
 struct dt_thread {
 	__u32 slot;
 	__u32 image;                    /* 0: not known */
+	__u64 freed;                    /* what a function of CPython's allocators was last given back */
 	struct dt_call calls[DT_SOURCES_CALLED]; /* by source: a call of one may be made in a call of another */
 };
 

@@ -52,6 +52,7 @@ struct dt_session_opts {
 	uint32_t frame_limit;           /* frames of each kind kept per traceback, 1 … 256; 0: 64 */
 	uint32_t live_blocks_max;       /* rows of the table of live blocks; 0: 4,194,304 */
 	const char *stack;              /* which frames: "auto", "python", "native", "mixed"; NULL: "auto" */
+	bool patch_python;              /* domain python: pointers in the memory of running processes may be changed while they are traced */
 	bool raw_names;                 /* function names as the linker knows them, not demangled */
 	bool debuginfod;                /* ask the servers of $DEBUGINFOD_URLS for debug information that is not on this machine */
 	bool children;                  /* trace, too, whatever descends from the traced processes */

@@ -54,7 +54,13 @@ enum dt_shape {
 	DT_SHAPE_COUNT,
 };
 
-/* The sites, numbered in the order of sites.def: the number is the BPF cookie of a probe. */
+/*
+ * Beside the number of a site in its cookie: most calls of this function were compiled into their callers, but for processes whose
+ * tables of allocators hold aliases. Those of others are not booked at all, rather than some of them.
+ */
+#define DT_COOKIE_NEEDS_ALIASES 0x100
+
+/* The sites, numbered in the order of sites.def: the number is in the BPF cookie of a probe. */
 enum dt_site {
 #define DT_SITE(symbol, source, shape, size, count, block, out) DT_SITE_##symbol,
 #include "sites.def"
@@ -253,6 +259,8 @@ struct dt_process {
 	__u32 mapping_count;
 	__u32 mappings_version;         /* their own, of all processes */
 	__u32 removals;                 /* dt_process_state.removals when the mappings were read */
+	__u32 python_aliases;           /* 1: the tables of its CPython's allocators hold aliases (DT_COOKIE_NEEDS_ALIASES) */
+	__u32 reserved;
 	__u64 loader_state;             /* address of _r_debug.r_state; 0: no loader */
 	__u64 allocator_calls[DT_ALLOCATOR_CALLS_MAX]; /* return addresses of calls to free() made by the allocator itself */
 };
@@ -501,7 +509,7 @@ _Static_assert(sizeof(struct dt_block_key) == 16 && sizeof(struct dt_block) == 2
 _Static_assert(sizeof(struct dt_trace_key) == 24 && sizeof(struct dt_trace) == 88, "trace rows grew");
 _Static_assert(sizeof(struct dt_python_layout) == 48, "python layout has padding");
 _Static_assert(sizeof(struct dt_interpreter) == 80 + sizeof(struct dt_python_layout), "interpreter has padding");
-_Static_assert(sizeof(struct dt_process) == sizeof(struct dt_interpreter) + 24 + 8 * DT_ALLOCATOR_CALLS_MAX, "process row has padding");
+_Static_assert(sizeof(struct dt_process) == sizeof(struct dt_interpreter) + 32 + 8 * DT_ALLOCATOR_CALLS_MAX, "process row has padding");
 _Static_assert(sizeof(struct dt_process_state) == 88 && sizeof(struct dt_choice) == 56, "image or choice has padding");
 _Static_assert(sizeof(struct dt_past_key) == 24, "past rows grew");
 _Static_assert(sizeof(struct dt_mapping_row) == 40 && sizeof(struct dt_unwind_rule) == 8, "unwind tables grew");

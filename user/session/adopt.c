@@ -78,6 +78,7 @@ static void inherit(const struct dt_session *session, struct dt_traced *traced, 
 	if (!parent)
 		return;
 	traced->python = parent->python;
+	traced->python_calls = parent->python_calls;
 	traced->late = parent->late;
 	memcpy(traced->sites, parent->sites, sizeof(parent->sites));
 }

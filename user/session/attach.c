@@ -131,7 +131,7 @@ static void collect_places(const struct dt_module *module, const struct dt_attac
 		if (!filter->sources[info->source] || !role_serves(role, info->shape))
 			continue;
 		places->offsets[places->count] = plan->offset;
-		places->cookies[places->count++] = plan->site;
+		places->cookies[places->count++] = plan->cookie;
 	}
 	place = find_place(module, filter, role);
 	if (place && !dt_elf_vaddr_to_offset(module->elf, place, &places->offsets[0])) {

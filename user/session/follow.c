@@ -103,6 +103,26 @@ int dt_session_follow_maps(struct dt_session *session, struct dt_traced *traced,
 	return publish(session, traced);
 }
 
+/* `held`: its main thread stands still by our ptrace. -EAGAIN: not all calls of CPython's allocators are seen yet. */
+static int open_python_calls(struct dt_session *session, struct dt_traced *traced, bool held)
+{
+	bool may_write = session->patch_python || traced->pid == session->launch.pid;
+	int error = dt_python_calls_open(&traced->python_calls, traced->pid, held ? traced->pid : 0, may_write, &session->log);
+
+	if (error || traced->row.python_aliases == traced->python_calls.are_seen)
+		return error;
+	traced->row.python_aliases = traced->python_calls.are_seen;
+	return publish(session, traced);
+}
+
+/* The same where it may be so later: what is refused is said, and the other domains go on. */
+static int try_python_calls(struct dt_session *session, struct dt_traced *traced, bool held)
+{
+	int error = open_python_calls(session, traced, held);
+
+	return error == -EAGAIN || traced->python_calls.refused ? 0 : error;
+}
+
 static const char *const source_wants[DT_SOURCE_COUNT] = {
 	[DT_SOURCE_LIBC] = "no file it maps defines malloc, so there is no libc domain in it",
 	[DT_SOURCE_PYTHON] = "no file it maps is a CPython whose allocators can be probed",
@@ -175,6 +195,8 @@ int dt_session_add_running(struct dt_session *session, pid_t pid)
 	if (error)
 		return error;
 	error = dt_session_follow_maps(session, traced, true);
+	if (!error)
+		error = try_python_calls(session, traced, false);
 	if (error)
 		discard_process(session, traced);
 	else
@@ -213,6 +235,10 @@ int dt_session_add_process(struct dt_session *session, pid_t pid)
 	error = dt_session_follow_maps(session, traced, true);
 	if (!error)
 		error = check_sites(session, traced);
+	if (!error)
+		error = open_python_calls(session, traced, false);
+	if (error == -EAGAIN)
+		error = dt_python_calls_say_others(pid, &session->log);
 	if (!error)
 		error = watch_process(session, traced);
 	if (error) {
@@ -275,6 +301,8 @@ static int follow_mappings(struct dt_session *session, struct dt_traced *traced)
 		error = replace_image(session, traced, &traced);
 	if (!error)
 		error = dt_session_follow_maps(session, traced, replaced);
+	if (!error)
+		error = try_python_calls(session, traced, false);
 	/* -ESRCH: it has ended; that will be said. -EEXIST: an exec came in between, of which there is other news. */
 	return error == -ESRCH || error == -EEXIST ? 0 : error;
 }
@@ -308,7 +336,8 @@ static int take_exec(struct dt_session *session, struct dt_traced *traced)
 		return error;
 	dt_images_state(session->bpf, traced->slot)->hold = 1;
 	traced->root = true;
-	return dt_session_follow_maps(session, traced, true);
+	error = dt_session_follow_maps(session, traced, true);
+	return error ? error : try_python_calls(session, traced, true);
 }
 
 static int take_launch_event(struct dt_session *session, enum dt_launch_event event)
@@ -325,6 +354,8 @@ static int take_launch_event(struct dt_session *session, enum dt_launch_event ev
 		break;
 	case DT_LAUNCH_HELD:
 		error = dt_session_follow_maps(session, traced, false);
+		if (!error)
+			error = try_python_calls(session, traced, true);
 		break;
 	case DT_LAUNCH_EXITING:         /* the last moment to see its files and its memory */
 		dt_process_read_rss(traced->pid, &traced->info.rss_bytes);

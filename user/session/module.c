@@ -89,6 +89,21 @@ static int store_unwind_table(struct dt_modules *modules, struct dt_module *modu
 	return 0;
 }
 
+/* CPython's own allocators, if they are asked for and understood. */
+static int find_python_alloc(struct dt_modules *modules, struct dt_module *module)
+{
+	int error;
+
+	if (!modules->python_alloc || !module->has_python)
+		return 0;
+	error = dt_python_alloc_find(module->elf, &module->python_alloc);
+	if (!error)
+		error = dt_sites_plan_python(module->elf, module->path, modules->cheap_sites, modules->log, &module->python_alloc,
+					     module->plans, &module->plan_count);
+	module->has_python_alloc = !error;
+	return error == -ENOMEM ? error : 0;
+}
+
 /* What attaching to it takes. */
 static int read_sites(struct dt_modules *modules, struct dt_module *module)
 {
@@ -101,6 +116,9 @@ static int read_sites(struct dt_modules *modules, struct dt_module *module)
 	if (module->allocator_call_count > DT_ALLOCATOR_CALLS_MAX)
 		module->allocator_call_count = 0;       /* so many: not the pattern of an allocator's own housekeeping */
 	module->has_python = !dt_python_detect(module->elf, &module->python);
+	error = find_python_alloc(modules, module);
+	if (error)
+		return error;
 	module->has_tls_layout = !dt_python_read_tls_layout(module->elf, &module->tls_first_block, &module->tls_blocks);
 	module->debug_state_vaddr = find_debug_state(module->elf);
 	if (module->debug_state_vaddr)

@@ -27,6 +27,8 @@ struct dt_module {
 	size_t plan_count;
 	struct dt_python python;
 	bool has_python;
+	struct dt_python_alloc python_alloc;
+	bool has_python_alloc;          /* asked for, and its functions can be probed */
 	bool has_tls_layout;            /* it is a glibc */
 	uint32_t tls_first_block, tls_blocks;
 	uint64_t allocator_calls[DT_ALLOCATOR_CALLS_MAX]; /* vaddrs behind calls of free() by the allocator itself */
@@ -47,6 +49,7 @@ struct dt_modules {
 	struct dt_module *table;
 	struct dt_unwind *unwind;       /* where unwind tables go */
 	bool cheap_sites;
+	bool python_alloc;              /* CPython's allocators are traced, too */
 	const struct dt_log *log;
 };
 

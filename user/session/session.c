@@ -209,6 +209,7 @@ static int session_start(struct dt_session *session, const struct dt_session_opt
 			return error;
 	}
 	session->modules.cheap_sites = session->features.has[DT_FEATURE_CHEAP_SITES];
+	session->modules.python_alloc = session->domains.filter.sources[DT_SOURCE_PYTHON];
 	session->modules.log = &session->log;
 	error = load_programs(session, opts->live_blocks_max);
 	if (error)
@@ -241,6 +242,7 @@ int dt_session_new(const struct dt_session_opts *opts, struct dt_session **ret_s
 	if (!session)
 		return -ENOMEM;
 	session->log = opts->log;
+	session->patch_python = opts->patch_python;
 	session->epoll_fd = session->timer_fd = -1;
 	session->frame_limit = opts->frame_limit ? opts->frame_limit : DT_FRAME_LIMIT_DEFAULT;
 	error = session_start(session, opts);
@@ -290,6 +292,9 @@ int dt_session_stop(struct dt_session *session)
 	}
 	dt_modules_detach(&session->modules);
 	dt_launch_detach(&session->launch);
+	for (size_t i = 0; i < session->process_count; i++)
+		if (!session->processes[i]->exited)
+			dt_python_calls_close(&session->processes[i]->python_calls, session->processes[i]->pid, &session->log);
 	return 0;
 }
 

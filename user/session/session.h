@@ -55,6 +55,8 @@ struct dt_session {
 	uint32_t mappings_version;      /* the last one given to mappings of a process */
 	struct dt_launch launch;
 	int event_error;                /* the first failure while a record was taken in */
+	bool patch_python;              /* pointers in the memory of processes that ran already may be changed */
+	uint64_t python_unseen;         /* DT_COUNTER_python_unseen */
 	bool stopped;
 	uint64_t sequence;
 	struct timespec started;        /* or cleared; CLOCK_MONOTONIC */

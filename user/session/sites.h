@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "target/elf.h"
 #include "target/probe_site.h"
+#include "target/python_alloc.h"
 
 struct dt_site_info {
 	const char *symbol;
@@ -30,6 +31,7 @@ struct dt_site_plan {
 	uint64_t offset;                /* in the file, of the probed instruction */
 	struct dt_probe_site place;
 	uint32_t aliases;               /* bit n: site n is another name of the same function */
+	uint32_t cookie;                /* of its probe: the site, and DT_COOKIE_… */
 };
 
 /*
@@ -38,5 +40,12 @@ struct dt_site_plan {
  */
 int dt_sites_plan(const struct dt_elf *elf, const char *file, bool cheap, const struct dt_log *log,
 		  struct dt_site_plan **ret_plans, size_t *ret_count);
+
+/*
+ * Adds the functions of CPython's allocators, which are not found by their names: those of `alloc`. *plans has room for
+ * DT_SITE_COUNT. -ENOTSUP, said: one of them cannot be probed; then none is added.
+ */
+int dt_sites_plan_python(const struct dt_elf *elf, const char *file, bool cheap, const struct dt_log *log,
+			 const struct dt_python_alloc *alloc, struct dt_site_plan *plans, size_t *count);
 
 #endif

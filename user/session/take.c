@@ -142,6 +142,14 @@ static struct dt_traced **choose_processes(const struct dt_session *session, boo
 	return chosen;
 }
 
+/* Once for each process and snapshot: does its table of domain python have all there is? */
+static void check_python_calls(struct dt_session *session, struct dt_traced *const *processes, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!processes[i]->exited)
+			session->python_unseen += !dt_python_calls_check(&processes[i]->python_calls, processes[i]->pid);
+}
+
 static int fill_snapshot(struct dt_session *session, const char *label, bool ended, const struct timespec *now, struct dt_snapshot *snapshot)
 {
 	size_t count;
@@ -158,6 +166,8 @@ static int fill_snapshot(struct dt_session *session, const char *label, bool end
 		error = dt_collect_fill(session->collect, chosen, count, session->tracebacks, snapshot);
 	if (!error)
 		error = dt_layers_read(session, chosen, count, is_spared(snapshot), moment_of(session, snapshot), snapshot);
+	check_python_calls(session, chosen, count);
+	snapshot->counters[DT_COUNTER_python_unseen] = session->python_unseen;
 	for (size_t i = 0; i < count && ended && !error; i++)
 		chosen[i]->reported = true;
 	return error;
@@ -224,6 +234,7 @@ int dt_session_clear_traces(struct dt_session *session)
 		error = dt_collect_forget(session->collect);
 	if (!error)
 		error = dt_collect_clear_counters(session->collect);
+	session->python_unseen = 0;
 	clock_gettime(CLOCK_MONOTONIC, &session->started);
 	return error ? dt_log_error(&session->log, error, "cannot clear the traces: %s", strerror(-error)) : 0;
 }

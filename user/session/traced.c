@@ -301,6 +301,8 @@ int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const
 			traced->late = true;
 		note_python(traced, module, target->log);
 		fill_row(traced, &row, module, bias);
+		if (module->has_python_alloc && !traced->python_calls.alloc)
+			traced->python_calls = (struct dt_python_calls){ .alloc = &module->python_alloc, .bias = bias };
 		before = module;        /* a file may have several executable mappings, side by side */
 	}
 	row.python.frees_are_seen = row.python.present && traced->python->code_free_vaddr;

@@ -13,6 +13,7 @@
 
 #include "session/attach.h"
 #include "session/module.h"
+#include "session/python_calls.h"
 #include "target/maps.h"
 #include "target/process.h"
 
@@ -47,6 +48,7 @@ struct dt_traced {
 	bool late;                      /* some of its files were probed when it ran already */
 	struct dt_process_info info;
 	const struct dt_python *python; /* owned by its module; NULL: none found */
+	struct dt_python_calls python_calls;
 	uint64_t image_start;           /* where its stack begins: another value means another program (exec) */
 	struct dt_known_maps *maps;     /* as last read; NULL: not yet */
 	const struct dt_module **attached; /* modules whose sites are attached */

@@ -91,15 +91,19 @@ void dt_domain_name_format(enum dt_source source, uint32_t id, char name[DT_DOMA
 	snprintf(name, DT_DOMAIN_NAME_SIZE, TRACEMALLOC_PREFIX "%u", id);
 }
 
+/* Sources that are one domain each. */
+static const enum dt_source plain_sources[] = { DT_SOURCE_LIBC, DT_SOURCE_PYTHON };
+
 int dt_domain_name_parse(const char *name, enum dt_source *ret_source, uint32_t *ret_id)
 {
 	uint64_t id;
 
-	if (!strcmp(name, dt_source_name(DT_SOURCE_LIBC))) {
-		*ret_source = DT_SOURCE_LIBC;
-		*ret_id = 0;
-		return 0;
-	}
+	for (size_t i = 0; i < DT_ARRAY_SIZE(plain_sources); i++)
+		if (!strcmp(name, dt_source_name(plain_sources[i]))) {
+			*ret_source = plain_sources[i];
+			*ret_id = 0;
+			return 0;
+		}
 	for (size_t i = 0; i < DT_ARRAY_SIZE(known_domains); i++)
 		if (!strcmp(name, known_domains[i].name)) {
 			*ret_source = DT_SOURCE_TRACEMALLOC;

@@ -158,6 +158,7 @@ struct dt_session_opts dt_options_session(const struct dt_options *options, cons
 		.live_blocks_max = (uint32_t)options->live_blocks_max,
 		.stack = options->stack,
 		.raw_names = options->raw_names,
+		.patch_python = options->patch_python,
 		.debuginfod = options->debuginfod,
 		.children = options->children,
 		.all = options->all,

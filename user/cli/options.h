@@ -29,7 +29,7 @@ struct dt_options {
 	uint64_t top, frame_limit, live_blocks_max;
 	enum dt_sort sort;
 	const char *stack;
-	bool fold, raw_names, debuginfod;
+	bool fold, raw_names, debuginfod, patch_python;
 	bool children, all;
 	const char *comm, *user, *cgroup, *exe; /* of all only these */
 	const char *output;

@@ -19,14 +19,15 @@ SUMS = ("allocations", "allocated_bytes", "frees", "freed_bytes")
 class Server:
     """`processes --serve`: one program after the other, each to its end."""
 
-    def __init__(self, program, directory, environment=None, limit=60, broken="nothing"):
+    def __init__(self, program, directory, environment=None, limit=60, broken="nothing", without=()):
         self.program = program
         self.directory = directory
         self.counts = os.path.join(directory, "counts")
         os.makedirs(self.counts, exist_ok=True)
         os.chmod(self.counts, 0o1777)
         self.child = subprocess.Popen(
-            [program, "--serve", directory, "--limit", str(limit), "--break", broken], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [program, "--serve", directory, "--limit", str(limit), "--break", broken,
+             *(word for name in without for word in ("--without", name))], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             env={**os.environ, "DT_COUNT": self.counts, **(environment or {})}, text=True)
         self.pid = json.loads(self.child.stdout.readline())["pid"]
 
@@ -108,6 +109,7 @@ def parse():
     parser.add_argument("--calm", action="store_true", help="no call is left by siglongjmp, which not every allocator bears")
     parser.add_argument("--script", help="a program's text instead of seeds")
     parser.add_argument("--break", dest="broken", default="nothing")
+    parser.add_argument("--without", action="append", default=[], metavar="FUNCTION", help="the allocator does not have it")
     parser.add_argument("--limit", type=int, default=60)
     return parser.parse_args()
 
@@ -120,7 +122,7 @@ def main():
     preload = " ".join(filter(None, (options.libcount, options.preload)))
     failed, image_count, totals = 0, 0, dict.fromkeys(SUMS, 0)
     with tempfile.TemporaryDirectory() as directory, \
-            Server(options.program, directory, {"LD_PRELOAD": preload}, options.limit, options.broken) as server:
+            Server(options.program, directory, {"LD_PRELOAD": preload}, options.limit, options.broken, options.without) as server:
         for line in lines:
             books, wrong = check(server, line)
             image_count += len(books["images"])

@@ -10,12 +10,15 @@
  * fork wipes (madvise(2), MADV_WIPEONFORK); it begins a file of its own at once if the libc runs fork handlers, else with its
  * first call.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>

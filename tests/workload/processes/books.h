@@ -44,6 +44,7 @@ struct image {
 struct books {
 	uint64_t magic, seed;
 	uint64_t broken;                /* the books are kept wrong on purpose: enum broken */
+	uint64_t without;               /* bit n: enum function n is not called, the allocator does not have it */
 	uint64_t images_used;
 	char program_path[256];
 	struct program program;

@@ -67,15 +67,15 @@ static void (*const sites[FUNCTION_COUNT])(struct call *call) = {
 #endif
 };
 
-typedef void site(struct call *call);
+typedef void site_function(struct call *call);
 
-SITE void in_main(site *site, struct call *call) { site(call); call->detail = 0; }
-SITE void in_thread(site *site, struct call *call) { site(call); call->detail = 1; }
-SITE void in_handler(site *site, struct call *call) { site(call); call->detail = 2; }
-SITE void in_borrower(site *site, struct call *call) { site(call); call->detail = 3; }
-SITE void in_exit(site *site, struct call *call) { site(call); call->detail = 4; }
+SITE void in_main(site_function *site, struct call *call) { site(call); call->detail = 0; }
+SITE void in_thread(site_function *site, struct call *call) { site(call); call->detail = 1; }
+SITE void in_handler(site_function *site, struct call *call) { site(call); call->detail = 2; }
+SITE void in_borrower(site_function *site, struct call *call) { site(call); call->detail = 3; }
+SITE void in_exit(site_function *site, struct call *call) { site(call); call->detail = 4; }
 
-static void (*const contexts[CONTEXT_COUNT])(site *site, struct call *call) = {
+static void (*const contexts[CONTEXT_COUNT])(site_function *site, struct call *call) = {
 	[CONTEXT_MAIN] = in_main, [CONTEXT_THREAD] = in_thread, [CONTEXT_HANDLER] = in_handler,
 	[CONTEXT_BORROWER] = in_borrower, [CONTEXT_LAST] = in_exit,
 };
@@ -211,8 +211,17 @@ static void fault(const struct node *node)
 	munmap(page, 4096);
 }
 
+static bool is_called(const struct node *node)
+{
+	bool names_function = node->action == ACTION_ALLOCATE || node->action == ACTION_RESIZE || node->action == ACTION_REFUSED;
+
+	return !names_function || (sites[node->function] && !(here.books->without >> node->function & 1));
+}
+
 void act(enum context context, const struct node *node)
 {
+	if (!is_called(node))
+		return;
 	gate_enter();
 	switch (node->action) {
 	case ACTION_ALLOCATE:

@@ -4,7 +4,7 @@
  *
  *	processes --print SEED                  the program of a seed, as text (--print-calm SEED: that of "calm")
  *	processes --tell BOOKS                  books as a line of JSON
- *	processes --serve DIRECTORY [--limit SECONDS] [--break NAME]
+ *	processes --serve DIRECTORY [--limit SECONDS] [--break NAME] [--without FUNCTION]...
  *		reads lines "seed NUMBER", "calm NUMBER" (the same without faults) or "script FILE" and runs the programs one after the other, each to its end and that of
  *		all its processes; answers each with a line of JSON that names its books in DIRECTORY
  *	processes --image BOOKS NUMBER          what it runs itself as
@@ -167,17 +167,24 @@ static void wait_for_all(pid_t group, unsigned limit)
 	alarm(0);
 }
 
-static void serve_one(const char *directory, uint64_t broken, unsigned limit, char *line)
+struct terms {
+	const char *directory;
+	uint64_t broken, without;
+	unsigned limit;
+};
+
+static void serve_one(const struct terms *terms, char *line)
 {
 	static unsigned number;
 	unsigned images, unended = 0;
 	struct books *books;
 	char path[512];
 
-	snprintf(path, sizeof(path), "%s/books-%d-%u", directory, getpid(), number++);
+	snprintf(path, sizeof(path), "%s/books-%d-%u", terms->directory, getpid(), number++);
 	books = map_books(path, O_RDWR | O_CREAT | O_EXCL);
 	books->magic = BOOKS_MAGIC;
-	books->broken = broken;
+	books->broken = terms->broken;
+	books->without = terms->without;
 	if (readlink("/proc/self/exe", books->program_path, sizeof(books->program_path) - 1) < 0)
 		stop("/proc/self/exe");
 	if (!strncmp(line, "seed ", 5) || !strncmp(line, "calm ", 5)) {
@@ -189,7 +196,7 @@ static void serve_one(const char *directory, uint64_t broken, unsigned limit, ch
 		fprintf(stderr, "processes: not \"seed NUMBER\", \"calm NUMBER\" or \"script FILE\": %s\n", line);
 		exit(2);
 	}
-	wait_for_all(start(books, path), limit);
+	wait_for_all(start(books, path), terms->limit);
 	images = (unsigned)books->images_used;
 	for (unsigned i = 0; i < images && i < IMAGES_MAX; i++)
 		unended += books->images[i].start != START_FAILED && (!books->images[i].pid || !books->images[i].end);
@@ -199,19 +206,27 @@ static void serve_one(const char *directory, uint64_t broken, unsigned limit, ch
 	munmap(books, sizeof(*books));
 }
 
+static uint64_t find_name(const char *const *names, size_t count, const char *name, size_t prefix)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(names[i] + prefix, name))
+			return i;
+	fprintf(stderr, "processes: there is no %s\n", name);
+	exit(2);
+}
+
 static int serve(int argc, char **argv)
 {
-	uint64_t broken = BREAK_NOTHING;
-	unsigned limit = 60;
+	struct terms terms = { .directory = argv[2], .limit = 60 };
 	static char line[1024];
 
 	for (int i = 3; i + 1 < argc; i += 2) {
 		if (!strcmp(argv[i], "--limit"))
-			limit = (unsigned)atoi(argv[i + 1]);
+			terms.limit = (unsigned)atoi(argv[i + 1]);
 		else if (!strcmp(argv[i], "--break"))
-			while (strcmp(break_names[broken], argv[i + 1]))
-				if (++broken == sizeof(break_names) / sizeof(break_names[0]))
-					return 2;
+			terms.broken = find_name(break_names, sizeof(break_names) / sizeof(break_names[0]), argv[i + 1], 0);
+		else if (!strcmp(argv[i], "--without"))
+			terms.without |= 1ull << find_name(function_names, FUNCTION_COUNT, argv[i + 1], strlen("call_"));
 	}
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	sigaction(SIGALRM, &(struct sigaction){ .sa_handler = expire }, NULL); /* without SA_RESTART */
@@ -219,7 +234,7 @@ static int serve(int argc, char **argv)
 	fflush(stdout);
 	while (fgets(line, sizeof(line), stdin)) {
 		line[strcspn(line, "\n")] = '\0';
-		serve_one(argv[2], broken, limit, line);
+		serve_one(&terms, line);
 	}
 	return 0;
 }
@@ -239,6 +254,6 @@ int main(int argc, char **argv)
 		program_print(&program);
 		return 0;
 	}
-	fputs("Usage: processes --print SEED | --tell BOOKS | --serve DIRECTORY [--limit SECONDS] [--break NAME]\n", stderr);
+	fputs("Usage: processes --print SEED | --tell BOOKS | --serve DIRECTORY [--limit SECONDS] [--break NAME] [--without FUNCTION]...\n", stderr);
 	return 2;
 }

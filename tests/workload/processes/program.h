@@ -56,12 +56,10 @@ enum end {
 	END_COUNT
 };
 
-/* The family. RESIZE knows the last two, ALLOCATE all: with a null pointer for these. */
-#ifdef __GLIBC__
-#define FAMILY_PVALLOC(F) F(PVALLOC, "pvalloc")
-#else
-#define FAMILY_PVALLOC(F)
-#endif
+/*
+ * The family. RESIZE knows the last two, ALLOCATE all: with a null pointer for these. Not every allocator has every one: its
+ * program is the same, and what it does not have does nothing.
+ */
 #define FAMILY(F) \
 	F(MALLOC, "malloc") F(CALLOC, "calloc") F(POSIX_MEMALIGN, "posix_memalign") F(ALIGNED_ALLOC, "aligned_alloc") \
 	F(MEMALIGN, "memalign") F(VALLOC, "valloc") F(PVALLOC, "pvalloc") F(REALLOC, "realloc") F(REALLOCARRAY, "reallocarray")

@@ -57,15 +57,28 @@ static bool is_main_thread(void)
 	return syscall(SYS_gettid) == getpid();
 }
 
+/*
+ * The main thread ends, others go on. musl 1.2.3: a lock is to be given back by the kernel at the end of the main thread, which
+ * it does not do for one that fork has made (set_tid_address(2)), nor may that thread end without taking it.
+ */
 __attribute__((noreturn)) static void leave(enum end how)
 {
-	if (is_main_thread()) {
+	bool is_main = is_main_thread();
+
+#ifdef __GLIBC__
+	if (is_main && how == END_LEAVE_RAW) {
 		image_end(how);
-#ifdef __GLIBC__                /* musl would have its list of threads unlocked by the kernel */
-		if (how == END_LEAVE_RAW)
-			syscall(SYS_exit, 0);
-#endif
+		syscall(SYS_exit, 0);
 	}
+#else
+	if (is_main && here.image->start == START_FORK) {
+		gate_close();
+		image_end(END_NOW);
+		_exit(0);
+	}
+#endif
+	if (is_main)
+		image_end(how);
 	pthread_exit(NULL);
 }
 

@@ -10,21 +10,25 @@ struct books {
 	__s64 live_bytes;
 };
 
-static inline struct dt_trace *books_row(enum dt_source source, __u32 domain, __u64 traceback)
+static inline struct dt_trace *books_row_in(__u32 tgid, enum dt_source source, __u32 domain, __u64 traceback)
 {
 	struct dt_trace_key key = {
-		.owner = { HOST_TGID | (__u32)source << DT_OWNER_SOURCE_SHIFT, domain },
+		.owner = { host_slot_of(tgid) | (__u32)source << DT_OWNER_SOURCE_SHIFT, domain },
 		.traceback = traceback,
-		.generation = host_process(HOST_TGID)->generation,
+		.generation = DT_SEGMENTS_GENERATION(host_image(tgid)->segments),
 	};
 
 	return bpf_map_lookup_elem(&traces, &key);
 }
 
-/* Both halves together, as a snapshot adds them up. */
-static inline void books_expect_of(enum dt_source source, __u32 domain, __u64 traceback, struct books want)
+static inline struct dt_trace *books_row(enum dt_source source, __u32 domain, __u64 traceback)
 {
-	const struct dt_trace *row = books_row(source, domain, traceback);
+	return books_row_in(HOST_TGID, source, domain, traceback);
+}
+
+/* Both halves together, as a snapshot adds them up. */
+static inline void books_expect_row(const struct dt_trace *row, struct books want)
+{
 	const struct dt_tally *a, *b;
 
 	assert_non_null(row);
@@ -38,24 +42,43 @@ static inline void books_expect_of(enum dt_source source, __u32 domain, __u64 tr
 	assert_int_equal(row->live_bytes, want.live_bytes);
 }
 
+static inline void books_expect_of(enum dt_source source, __u32 domain, __u64 traceback, struct books want)
+{
+	books_expect_row(books_row(source, domain, traceback), want);
+}
+
 #define books_expect(traceback, ...) books_expect_of(DT_SOURCE_LIBC, 0, traceback, (struct books){ __VA_ARGS__ })
 
-/* The live block at an address; NULL: there is none. */
-static inline const struct dt_block *books_block(enum dt_source source, __u32 domain, __u64 address)
+/* The row of a block, live or dead; NULL: there is none. */
+static inline const struct dt_block *books_block_row(__u32 tgid, enum dt_source source, __u32 domain, __u64 address)
 {
-	struct dt_block_key key = { { HOST_TGID | (__u32)source << DT_OWNER_SOURCE_SHIFT, domain }, address };
+	struct dt_block_key key = { { host_slot_of(tgid) | (__u32)source << DT_OWNER_SOURCE_SHIFT, domain }, address };
 
 	return bpf_map_lookup_elem(&live, &key);
 }
 
-static inline void books_expect_block(__u64 address, __u64 bytes, __u64 traceback)
+/* The live block at an address; NULL: there is none. */
+static inline const struct dt_block *books_block(enum dt_source source, __u32 domain, __u64 address)
 {
-	const struct dt_block *block = books_block(DT_SOURCE_LIBC, 0, address);
+	const struct dt_block *block = books_block_row(HOST_TGID, source, domain, address);
+
+	return block && !DT_SPAN_DIED(block->span) ? block : NULL;
+}
+
+/* A block that was allocated in the segment that there is now. */
+static inline void books_expect_block_of(enum dt_source source, __u64 address, __u64 bytes, __u64 traceback)
+{
+	const struct dt_block *block = books_block(source, 0, address);
 
 	assert_non_null(block);
 	assert_int_equal(block->bytes, bytes);
 	assert_int_equal(block->traceback, traceback);
-	assert_int_equal(block->generation, host_process(HOST_TGID)->generation);
+	assert_int_equal(block->span, DT_SPAN(DT_SEGMENTS_NOW(host_image(HOST_TGID)->segments), 0));
+}
+
+static inline void books_expect_block(__u64 address, __u64 bytes, __u64 traceback)
+{
+	books_expect_block_of(DT_SOURCE_LIBC, address, bytes, traceback);
 }
 
 /* All counters: pairs of counter and value, the others are 0. */

@@ -136,7 +136,7 @@ static inline const struct dt_traceback_event *case_walk(const struct case_regis
 	struct pt_regs context = { .rsp = registers->stack, .rbp = registers->frame_pointer, .rdi = 389047, .rsi = 0x1000, .rdx = 1 };
 
 	host_config()->stack = stack;
-	host_process(HOST_TGID)->generation++;
+	host_clear(HOST_TGID);
 	host_process(HOST_TGID)->mappings_version++;
 	host_current->task.thread.fsbase = registers->thread_pointer;
 	track_enter(&context);

@@ -30,7 +30,7 @@
 
 /* ---- faults ------------------------------------------------------------------------------------------------- */
 
-enum host_operation { HOST_LOOKUP, HOST_UPDATE, HOST_DELETE, HOST_STORAGE, HOST_RING };
+enum host_operation { HOST_LOOKUP, HOST_UPDATE, HOST_DELETE, HOST_POP, HOST_STORAGE, HOST_RING, HOST_READ_KERNEL };
 
 /* The n-th of these operations on `map` from now on fails, or finds the world changed by `before`. */
 static struct host_trap {
@@ -156,6 +156,21 @@ static long host_delete(const struct host_definition *definition, const void *ke
 	return 0;
 }
 
+/* Slots of images that are free; the last one is given out first. */
+static __u32 host_free_slots[DT_PROCESSES_MAX];
+static size_t host_free_slot_count;
+
+static long bpf_map_pop_elem(const void *map, void *value)
+{
+	int error = host_sprung(HOST_POP, map);
+
+	assert_true(map == &free_slots);
+	if (error || !host_free_slot_count)
+		return error ? error : -ENOENT;
+	memcpy(value, &host_free_slots[--host_free_slot_count], sizeof(__u32));
+	return 0;
+}
+
 /* ---- the ring buffer ---------------------------------------------------------------------------------------- */
 
 struct host_record {
@@ -269,8 +284,8 @@ struct host_thread {
 	__u64 lowest;                   /* address of its stack */
 	__u64 stack[HOST_STACK_WORDS];
 	__u64 returns[HOST_STACK_WORDS]; /* what stood in the slots before the trampoline */
-	bool has_call;
-	struct dt_call call;
+	bool has_storage;
+	struct dt_thread storage;
 };
 
 #define HOST_THREADS_MAX 8
@@ -281,6 +296,9 @@ static __u64 host_frame_pointer, host_cookie, host_function;
 static bool host_has_sessions;          /* uprobe sessions: an entry may do without its return */
 static __u32 host_signal;
 static __u32 host_namespace_tgid;
+static char host_comm[DT_COMM_BYTES];
+static __u32 host_uid;
+static __u64 host_cgroups[8];           /* numbers, from the root on */
 
 static struct task_struct *bpf_get_current_task_btf(void)
 {
@@ -303,16 +321,44 @@ static long bpf_get_ns_current_pid_tgid(__u64 device, __u64 inode, struct bpf_pi
 
 static void *host_task_storage(const void *map, __u64 flags)
 {
-	assert_true(map == &calls);
+	assert_true(map == &threads);
 	if (host_sprung(HOST_STORAGE, map))
 		return NULL;
-	if (!host_current->has_call) {
+	if (!host_current->has_storage) {
 		if (!(flags & BPF_LOCAL_STORAGE_GET_F_CREATE))
 			return NULL;
-		host_current->has_call = true;
-		host_current->call = (struct dt_call){ 0 };
+		host_current->has_storage = true;
+		host_current->storage = (struct dt_thread){ 0 };
 	}
-	return &host_current->call;
+	return &host_current->storage;
+}
+
+static long bpf_probe_read_kernel(void *to, __u32 size, const void *address)
+{
+	int error = host_sprung(HOST_READ_KERNEL, NULL);
+
+	if (error)
+		memset(to, 0, size);
+	else
+		memcpy(to, address, size);
+	return error;
+}
+
+static long bpf_get_current_comm(void *to, __u32 size)
+{
+	assert_int_equal(size, sizeof(host_comm));
+	memcpy(to, host_comm, size);
+	return 0;
+}
+
+static __u64 bpf_get_current_uid_gid(void)
+{
+	return 77ull << 32 | host_uid;
+}
+
+static __u64 bpf_get_current_ancestor_cgroup_id(int level)
+{
+	return level >= 0 && level < 8 ? host_cgroups[level] : 0;
 }
 
 static __u64 bpf_get_attach_cookie(struct pt_regs *ctx)
@@ -428,25 +474,59 @@ static inline __u64 host_counter(enum dt_counter counter)
 	return *(__u64 *)bpf_map_lookup_elem(&counters, &key);
 }
 
-static inline struct dt_process *host_process(__u32 tgid)
+/* The image that a process runs; NULL: it is not traced. */
+static inline struct dt_process_state *host_image(__u32 tgid)
 {
 	const __u32 *slot = bpf_map_lookup_elem(&processes, &tgid);
 
-	return slot ? &process_rows[process_states[*slot].row] : NULL;
+	return slot ? &process_states[*slot] : NULL;
 }
 
-/* Makes a process known; its row is that after its slot. */
-static inline int host_put_process(__u32 tgid, const struct dt_process *process)
+static inline __u32 host_slot_of(__u32 tgid)
 {
-	process_states[process->slot].row = process->slot + 1;
-	process_rows[process->slot + 1] = *process;
-	return (int)bpf_map_update_elem(&processes, &tgid, &process->slot, BPF_ANY);
+	return (__u32)(host_image(tgid) - process_states);
 }
 
+/* What is known of its program. */
+static inline struct dt_process *host_process(__u32 tgid)
+{
+	const struct dt_process_state *state = host_image(tgid);
+
+	return state ? &process_rows[state->row] : NULL;
+}
+
+/* Userspace takes a slot for a process that runs already, and shows its program. */
+static inline void host_put_process(__u32 tgid, const struct dt_process *process)
+{
+	struct dt_process_state *state;
+	__u32 slot;
+
+	assert_int_equal(bpf_map_pop_elem(&free_slots, &slot), 0);
+	state = &process_states[slot];
+	*state = (struct dt_process_state){
+		.tgid = tgid, .row = DT_PROCESS_ROW_NEW + 1 + slot, .phase = DT_IMAGE_RUNS, .segments = DT_SEGMENTS(1, 1), .image = ++image_count,
+	};
+	process_rows[state->row] = *process;
+	assert_int_equal(bpf_map_update_elem(&processes, &tgid, &slot, BPF_NOEXIST), 0);
+}
+
+/* Userspace ends it: user/session/images.c, dt_images_end(). */
 static inline void host_remove_process(__u32 tgid)
 {
-	process_states[*(const __u32 *)bpf_map_lookup_elem(&processes, &tgid)].row = 0;
+	struct dt_process_state *state = host_image(tgid);
+
+	state->row = 0;
+	state->phase = DT_IMAGE_ENDED;
 	bpf_map_delete_elem(&processes, &tgid);
+}
+
+/* A new generation of its blocks: user/session/images.c, dt_images_clear(). */
+static inline void host_clear(__u32 tgid)
+{
+	__u64 *segments = &host_image(tgid)->segments;
+	__u32 next = DT_SEGMENTS_NOW(*segments) + 1;
+
+	*segments = DT_SEGMENTS(next, next);
 }
 
 /* The number of the traceback that is this one return address, as it was sent; 0: it was not. */
@@ -470,6 +550,7 @@ static inline struct dt_config *host_config(void)
 }
 
 #define HOST_TGID 100
+#define HOST_SLOTS 16                   /* that there are; fewer than in the kernel, so that they run out */
 
 static inline int host_teardown(void **state)
 {
@@ -487,16 +568,29 @@ static inline int host_teardown(void **state)
 	return 0;
 }
 
+/* No image is known; the first slot that is given out is not 0, nor is the number of its image the same. */
+static inline void host_setup_images(void)
+{
+	memset(process_states, 0, sizeof(process_states));
+	host_free_slot_count = 0;
+	for (__u32 slot = 0; slot < HOST_SLOTS; slot++)
+		host_free_slots[host_free_slot_count++] = slot * 7 % HOST_SLOTS;
+	image_count = 100;
+	image_news = 0;
+	memset(known_codes, 0, sizeof(known_codes));
+}
+
 /* One traced process, whose threads are all of host_threads and whose code has no unwind tables; all else as after load. */
 static inline int host_setup(void **state)
 {
-	struct dt_process process = { .generation = 1, .mapping_count = 1, .mappings_version = 1 };
+	struct dt_process process = { .mapping_count = 1, .mappings_version = 1 };
 
 	(void)state;
 	*host_config() = (struct dt_config){ .hash_seed = 0x0123456789abcdef, .frame_limit = DT_FRAME_LIMIT_DEFAULT };
 	epoch = 0;
 	spare_rows = 0;
-	memset(process_states, 0, sizeof(process_states));
+	host_setup_images();
+	memset(process_rows, 0, 64 * sizeof(process_rows[0]));
 	memset(mappings, 0, sizeof(mappings));
 	memset(unwind_rules, 0, sizeof(unwind_rules));
 	mappings[0].end = 1ull << 47;
@@ -505,20 +599,24 @@ static inline int host_setup(void **state)
 	host_trap = (struct host_trap){ 0 };
 	host_ring_is_full = host_has_sessions = false;
 	host_frame_pointer = host_range_count = 0;
-	host_signal = host_namespace_tgid = 0;
+	host_signal = host_namespace_tgid = host_uid = 0;
+	memset(host_comm, 0, sizeof(host_comm));
+	memset(host_cgroups, 0, sizeof(host_cgroups));
 	memset(host_threads, 0, sizeof(host_threads));
 	memset(&host_sighand, 0, sizeof(host_sighand));
 	for (__u64 i = 0; i < HOST_THREADS_MAX; i++) {
 		struct host_thread *thread = &host_threads[i];
 
 		thread->tgid = HOST_TGID;
+		thread->task.tgid = HOST_TGID;
 		thread->task.sighand = &host_sighand;
 		thread->task.thread.fsbase = 0x7f0000000000ull + i * 0x10000;
 		thread->lowest = HOST_STACK(i);
 		host_memory(thread->lowest, thread->stack, sizeof(thread->stack));
 	}
 	host_current = host_threads;
-	return host_put_process(HOST_TGID, &process);
+	host_put_process(HOST_TGID, &process);
+	return 0;
 }
 
 #define host_test(test) cmocka_unit_test_setup_teardown(test, host_setup, host_teardown)

@@ -76,17 +76,18 @@ static void test_a_block_of_an_earlier_generation_is_forgotten(void **state)
 	(void)state;
 	allocate(A, 100);
 	allocate(B, 100);
-	host_process(HOST_TGID)->generation++;
+	host_clear(HOST_TGID);
 	allocate(A, 30);
-	release(B);                     /* booked where it was born: in rows that nobody reads any more */
+	release(B);
 	books_expect(DT_TRACEBACK_TOTAL, 1, 30, 0, 0, 30, 30);
+	books_expect(host_traceback(CALLER), 1, 30, 0, 0, 30, 30);
 	assert_int_equal(host_row_count(&live), 1);
-	assert_int_equal(host_counter(DT_COUNTER_unmatched_frees), 0);
+	books_expect_counted(COUNTED(unmatched_frees, 1));
 }
 
 static void remove_trace(__u64 traceback)
 {
-	struct dt_trace_key key = { { HOST_TGID, 0 }, traceback, 1, 0 };
+	struct dt_trace_key key = { { host_slot_of(HOST_TGID), 0 }, traceback, 1, 0 };
 
 	assert_int_equal(bpf_map_delete_elem(&traces, &key), 0);
 }
@@ -96,7 +97,7 @@ static void test_a_block_whose_generation_is_gone(void **state)
 {
 	(void)state;
 	allocate(A, 100);
-	host_process(HOST_TGID)->generation++;
+	host_clear(HOST_TGID);
 	for (__u64 number = 0; number < 2; number++)
 		remove_trace(number);
 	remove_trace(host_traceback(CALLER));
@@ -149,15 +150,16 @@ static void test_live_full(void **state)
 	books_expect(DT_TRACEBACK_TOTAL, 2, 170, 2, 170, 100, 0);
 	assert_int_equal(host_row_count(&live), 0);
 	allocate(A, 20);
-	host_trap = (struct host_trap){ HOST_UPDATE, &live, 2, -ENOMEM, NULL };
-	allocate(A, 60);                /* no memory for the row that would replace: the old one stays */
-	books_expect_block(A, 20, host_traceback(CALLER));
-	books_expect(DT_TRACEBACK_TOTAL, 3, 190, 2, 170, 100, 20);
+	host_trap = (struct host_trap){ HOST_UPDATE, &live, 1, -ENOMEM, NULL };
+	allocate(A, 60);                /* what replaces takes the old one's row, and no memory */
+	books_expect_block(A, 60, host_traceback(CALLER));
+	books_expect(DT_TRACEBACK_TOTAL, 4, 250, 3, 190, 100, 60);
 	/* No memory to put back what a failed realloc had taken out. */
 	host_trap = (struct host_trap){ HOST_UPDATE, &live, 1, -ENOMEM, NULL };
-	reallocate(A, 60, 0);
-	books_expect(DT_TRACEBACK_TOTAL, 3, 190, 2, 170, 100, 20);
-	books_expect_counted(COUNTED(live_full, 4), COUNTED(missed_frees, 1), COUNTED(failed_allocations, 1));
+	reallocate(A, 90, 0);
+	books_expect(DT_TRACEBACK_TOTAL, 4, 250, 3, 190, 100, 60);
+	assert_int_equal(host_row_count(&live), 0);
+	books_expect_counted(COUNTED(live_full, 3), COUNTED(missed_frees, 2), COUNTED(failed_allocations, 1));
 }
 
 static void test_traces_full(void **state)

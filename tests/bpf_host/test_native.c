@@ -63,7 +63,7 @@ static const struct dt_traceback_event *walk_from(__u64 caller)
 	static __u64 address = 0x7700000000;
 
 	host_drain();
-	host_process(HOST_TGID)->generation++;
+	host_clear(HOST_TGID);
 	host_enter(DT_SITE_malloc, TOP, caller, 8, 0, 0);
 	host_leave(TOP, address += 16);
 	return host_event(DT_EVENT_TRACEBACK, 0);
@@ -79,7 +79,7 @@ static void expect_frames(enum dt_truncation truncation, const __u64 *wheres, __
 	assert_int_equal(event->truncation, truncation);
 	assert_int_equal(event->frame_count, count + 1);
 	assert_int_equal(event->total_frames, count + 1);
-	assert_int_equal(event->mappings_version, host_process(HOST_TGID)->mappings_version);
+	assert_int_equal(event->row, host_image(HOST_TGID)->row);
 	assert_int_equal(event->frames[0].where, CALL(0));
 	for (__u32 i = 0; i < count; i++) {
 		assert_int_equal(event->frames[i + 1].where, wheres[i]);
@@ -392,14 +392,14 @@ static void test_removed_libraries(void **state)
 	(void)state;
 	put_file(rules, 2);
 	*host_slot(STACK) = CALL(1);
-	process_states[0].removals = 2;
+	host_image(HOST_TGID)->removals = 2;
 	expect_walk(none, CALL(1));             /* a file that stays */
 	mappings[0].flags = DT_MAPPING_REMOVABLE;
 	host_process(HOST_TGID)->mappings_version++;
 	expect_walk(stale_mapping);
 	host_process(HOST_TGID)->removals = 2;
 	expect_walk(none, CALL(1));
-	process_states[0].removals = 3;         /* something is being removed */
+	host_image(HOST_TGID)->removals = 3;         /* something is being removed */
 	host_process(HOST_TGID)->removals = 3;
 	expect_walk(stale_mapping);
 }

@@ -61,7 +61,7 @@ static void choose_version(unsigned int number)
 #define STRINGS 0x700000ull             /* of 8192 bytes: file and name of each code object, then its line table */
 #define STRING_BYTES 8192
 
-static uint8_t runtime[0x200], threads[0x400], cframe[16], stack[STACK_BYTES], heap[HEAP_FRAMES * 256],
+static uint8_t runtime[0x200], thread_memory[0x400], cframe[16], stack[STACK_BYTES], heap[HEAP_FRAMES * 256],
 	codes_memory[CODES_MAX * 256], strings[3 * CODES_MAX * STRING_BYTES];
 
 static void put(uint8_t *memory, size_t offset, __u64 value, size_t size)
@@ -171,7 +171,7 @@ static __u64 put_frames(const struct frame *frames, int count)
 		if (minor == 11)
 			put(bytes, layout.frame_entry, frames[i].entry, 1);
 	}
-	put(threads, layout.thread_frame, layout.cframe_frame == DT_PYTHON_NO_CFRAME ? frame_addresses[0] : CFRAME, 8);
+	put(thread_memory, layout.thread_frame, layout.cframe_frame == DT_PYTHON_NO_CFRAME ? frame_addresses[0] : CFRAME, 8);
 	if (layout.cframe_frame != DT_PYTHON_NO_CFRAME)
 		put(cframe, layout.cframe_frame, frame_addresses[0], 8);
 	return frame_addresses[0];
@@ -191,19 +191,19 @@ static void start_python(unsigned int version)
 	choose_version(version);
 	host_config()->stack = DT_STACK_PYTHON;
 	memset(runtime, 0, sizeof(runtime));
-	memset(threads, 0, sizeof(threads));
+	memset(thread_memory, 0, sizeof(thread_memory));
 	memset(cframe, 0, sizeof(cframe));
 	memset(stack, 0, sizeof(stack));
 	memset(codes_memory, 0, sizeof(codes_memory));
 	*interpreter = (struct dt_interpreter){ .present = 1, .thread_current = RUNTIME, .thread_key = KEY,
 						.tls_first_block = 0x318, .tls_blocks = 0x510, .layout = layout };
 	put(runtime, 0, THREADS, 8);
-	put(threads, layout.thread_thread_id, host_current->task.thread.fsbase, 8);
+	put(thread_memory, layout.thread_thread_id, host_current->task.thread.fsbase, 8);
 	put_code(0, 0);
 	put_code(1, 1);
 	host_range_count = HOST_THREADS_MAX;
 	host_memory(RUNTIME, runtime, sizeof(runtime));
-	host_memory(THREADS, threads, sizeof(threads));
+	host_memory(THREADS, thread_memory, sizeof(thread_memory));
 	host_memory(CFRAME, cframe, sizeof(cframe));
 	host_memory(STACK, stack, sizeof(stack));
 	host_memory(HEAP, heap, sizeof(heap));
@@ -225,7 +225,7 @@ static const struct dt_traceback_event *walk(void)
 	static __u64 address = 0x7700000000;
 
 	host_drain();
-	host_process(HOST_TGID)->generation++;
+	host_clear(HOST_TGID);
 	host_enter(DT_SITE_malloc, TOP, CALLER, 8, 0, 0);
 	host_leave(TOP, address += 16);
 	return host_event(DT_EVENT_TRACEBACK, 0);
@@ -344,13 +344,13 @@ static void test_frames_that_cannot_be_read(void **state)
 		put(frame_bytes(1), layout.frame_code, 0x666660, 8);
 		expect_frames(python_unreadable, { 0, 20 });
 		put_chain({ 0, 20, 0, true });
-		put(threads, layout.thread_frame, 0, 8);
+		put(thread_memory, layout.thread_frame, 0, 8);
 		expect_no_python();
 		put_chain({ 0, 20, 0, true });
 		if (layout.cframe_frame != DT_PYTHON_NO_CFRAME) {
 			put(cframe, layout.cframe_frame, 0, 8);
 			expect_no_python();
-			put(threads, layout.thread_frame, 0x666660, 8);
+			put(thread_memory, layout.thread_frame, 0x666660, 8);
 			expect_no_python();
 		}
 		host_process(HOST_TGID)->python.present = 0;
@@ -417,7 +417,7 @@ static void test_windows(void **state)
 	}
 }
 
-/* ---- threads ----------------------------------------------------------------------------------------------------- */
+/* ---- threads ----------------------------------------------------------------------------------------------------------- */
 
 static __u64 thread[0x1000 / 8], block[64];
 
@@ -431,8 +431,8 @@ static void start_another_thread(void)
 	host_memory(pointer, thread, sizeof(thread));
 	host_memory(0x50000, block, sizeof(block));
 	put_chain({ 0, 20, 0, true });
-	memcpy(threads + 512, threads, 512);
-	put(threads, layout.thread_thread_id, 0x7abc, 8);
+	memcpy(thread_memory + 512, thread_memory, 512);
+	put(thread_memory, layout.thread_thread_id, 0x7abc, 8);
 }
 
 static void test_pthread_keys(void **state)
@@ -517,14 +517,14 @@ static const struct dt_code_event *send_code(void)
 {
 	const struct dt_traceback_event *traceback;
 	const struct dt_code_event *event;
-	struct dt_code_key key = { .tgid = HOST_TGID };
+	struct dt_code_key key = { .image = host_image(HOST_TGID)->image };
 
 	put_chain({ 0, 20, 0, true });
 	traceback = walk();
 	assert_int_equal(traceback->frame_count, 1);
 	event = host_event(DT_EVENT_CODE, 0);
 	if (event) {
-		assert_int_equal(event->event.tgid, HOST_TGID);
+		assert_int_equal(event->event.slot, host_slot_of(HOST_TGID));
 		assert_int_equal(event->code, traceback->frames[0].where);
 		key.code = event->code;
 		assert_non_null(bpf_map_lookup_elem(&codes, &key));
@@ -611,7 +611,7 @@ static void test_code_that_cannot_be_read(void **state)
 {
 	(void)state;
 	start_python(11);
-	host_process(HOST_TGID)->python.number = 1;
+	host_process(HOST_TGID)->python.frees_are_seen = 1;
 	put_string(0, 1, true, false, "x", 1);          /* not compact */
 	assert_null(send_code());
 	put_code(0, 0);
@@ -686,15 +686,17 @@ static void test_code_that_is_known(void **state)
 	(void)state;
 	for_each_version(version) {
 		interpreter = &host_process(HOST_TGID)->python;
-		interpreter->number = 100 + minor;
+		interpreter->frees_are_seen = 1;
 		first = number_of_code();
 		put_code(0, 2);                         /* nobody has told that the first one is gone */
 		assert_int_equal(number_of_code(), first);
 		free_code(1);
 		assert_int_equal(number_of_code(), first);
+		host_current++;
 		host_current->tgid++;
 		free_code(0);                           /* that was another process */
 		host_current->tgid--;
+		host_current--;
 		assert_int_equal(number_of_code(), first);
 		free_code(0);
 		second = number_of_code();
@@ -704,17 +706,18 @@ static void test_code_that_is_known(void **state)
 		assert_int_equal(number_of_code(), first);
 		/* another program in the process */
 		put_code(0, 2);
-		interpreter->number += 100;
+		host_image(HOST_TGID)->image += 100;
 		assert_int_equal(number_of_code(), second);
 		put_code(0, 0);
 		/* where frees are not seen, nothing is kept */
-		interpreter->number = 0;
+		interpreter->frees_are_seen = 0;
 		assert_int_equal(number_of_code(), first);
 		put_code(0, 2);
 		assert_int_equal(number_of_code(), second);
 		free_code(0);
 		/* one that is being freed is not kept either */
-		interpreter->number = 300 + minor;
+		interpreter->frees_are_seen = 1;
+		host_image(HOST_TGID)->image += 100;
 		put(codes_memory, 0, 0, 8);
 		assert_int_equal(number_of_code(), second);
 		put_code(0, 0);
@@ -729,11 +732,11 @@ static void test_mixtures(void **state)
 
 	(void)state;
 	start_python(13);
-	host_process(HOST_TGID)->python.number = 7;
+	host_process(HOST_TGID)->python.frees_are_seen = 1;
 	for (int i = 0; i < 4; i++) {
 		__u64 number = number_of_code();
 
-		row = &python_known_set(7, code_at(0))->ways[0];
+		row = &python_known_set(host_image(HOST_TGID)->image, code_at(0))->ways[0];
 		assert_int_equal(row->code, code_at(0));
 		assert_int_equal(row->number, number);
 		if (i == 0)
@@ -743,7 +746,7 @@ static void test_mixtures(void **state)
 		else if (i == 2)
 			row->check ^= 1ull << 63;
 		else
-			row->interpreter++;
+			row->image++;
 		assert_int_equal(number_of_code(), number);
 		assert_int_equal(row->number, number);  /* and is right again */
 		assert_int_equal(row->first_traceable, 3);
@@ -779,7 +782,7 @@ static void test_code_is_sent_again_after_a_loss(void **state)
 {
 	(void)state;
 	start_python(11);
-	host_process(HOST_TGID)->python.number = 1000;
+	host_process(HOST_TGID)->python.frees_are_seen = 1;
 	host_trap = (struct host_trap){ HOST_RING, &events, 1, -ENOSPC, NULL };
 	put_chain({ 0, 20, 0, true });
 	walk();

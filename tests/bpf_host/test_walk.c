@@ -22,7 +22,7 @@ static const struct dt_traceback_event *walk(__u64 frame_pointer)
 	static __u64 address = 0x7700000000;
 
 	host_drain();
-	host_process(HOST_TGID)->generation++;
+	host_clear(HOST_TGID);
 	host_frame_pointer = frame_pointer;
 	host_enter(DT_SITE_malloc, TOP, CALLER, 8, 0, 0);
 	host_leave(TOP, address += 16);
@@ -35,7 +35,7 @@ static void expect_native(__u64 frame_pointer, enum dt_truncation truncation, co
 	const struct dt_traceback_event *event = walk(frame_pointer);
 
 	assert_non_null(event);
-	assert_int_equal(event->event.tgid, HOST_TGID);
+	assert_int_equal(event->event.slot, host_slot_of(HOST_TGID));
 	assert_int_equal(event->frame_count, count + 1);
 	assert_int_equal(event->total_frames, count + 1);
 	assert_int_equal(event->truncation, truncation);
@@ -183,9 +183,9 @@ static void test_mappings(void **state)
 	mappings_enter(&registers);
 	assert_non_null(host_event(DT_EVENT_MAPPINGS, 0));
 	assert_int_equal(host_signal, 0);
-	host_process(HOST_TGID)->hold = 1;
+	host_image(HOST_TGID)->hold = 1;
 	mappings_enter(&registers);
-	assert_int_equal(((const struct dt_event *)host_event(DT_EVENT_MAPPINGS, 1))->tgid, HOST_TGID);
+	assert_int_equal(((const struct dt_event *)host_event(DT_EVENT_MAPPINGS, 1))->slot, host_slot_of(HOST_TGID));
 	assert_int_equal(host_signal, 23);
 	host_signal = 0;
 	host_current++;                 /* another thread, which nobody holds */
@@ -210,12 +210,12 @@ static void test_removals(void **state)
 	(void)state;
 	host_memory(0x9000, &loader, sizeof(loader));
 	host_process(HOST_TGID)->loader_state = 0x9000;
-	host_process(HOST_TGID)->hold = 1;
+	host_image(HOST_TGID)->hold = 1;
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
 		loader = steps[i].loader;
 		host_signal = 0;
 		mappings_enter(&registers);
-		assert_int_equal(process_states[0].removals, steps[i].removals);
+		assert_int_equal(host_image(HOST_TGID)->removals, steps[i].removals);
 		assert_int_equal(host_signal, steps[i].signal);
 	}
 }
@@ -227,7 +227,7 @@ static void test_a_signal_of_the_programs_own(void **state)
 	struct pt_regs registers = { 0 };
 
 	(void)state;
-	host_process(HOST_TGID)->hold = 1;
+	host_image(HOST_TGID)->hold = 1;
 	for (unsigned long blocked = 0; blocked < 2; blocked++)
 		for (size_t i = 0; i < sizeof(handlers) / sizeof(handlers[0]); i++) {
 			host_sighand.action[22].sa.sa_handler = handlers[i];

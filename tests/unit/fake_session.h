@@ -40,6 +40,7 @@ struct fake {
 	int new_error, open_error, add_error, launch_error, drop_error, dispatch_error, take_error, write_error, report_error;
 	int sites_error, doctor_error, able;
 	size_t running;                         /* processes */
+	size_t ended;                           /* snapshots of processes that have ended */
 	int command_status;                     /* wait status, if command_ended */
 	bool command_ended;
 	bool command_ends_when_asked;           /* it still runs when asked for the first time */
@@ -137,6 +138,15 @@ int dt_session_add_process(struct dt_session *session, pid_t pid)
 	return fake->add_error;
 }
 
+int dt_session_add_all(struct dt_session *session, size_t *ret_count)
+{
+	(void)session;
+	fake_write("add_all");
+	if (!fake->add_error)
+		*ret_count = fake->running;
+	return fake->add_error;
+}
+
 int dt_session_launch(struct dt_session *session, char *const argv[], pid_t *ret_pid)
 {
 	char word[128] = "launch:";
@@ -194,6 +204,18 @@ int dt_session_take_snapshot(struct dt_session *session, const char *label, stru
 	fake_write(word);
 	if (fake->take_error)
 		return fake->take_error;
+	*ret_snapshot = malloc(sizeof(**ret_snapshot));
+	(*ret_snapshot)->number = ++fake->snapshots;
+	return 0;
+}
+
+int dt_session_take_ended(struct dt_session *session, bool at_once, struct dt_snapshot **ret_snapshot)
+{
+	(void)session;
+	if (!fake->ended)
+		return -EAGAIN;
+	fake->ended--;
+	fake_write(at_once ? "ended:at_once" : "ended");
 	*ret_snapshot = malloc(sizeof(**ret_snapshot));
 	(*ret_snapshot)->number = ++fake->snapshots;
 	return 0;

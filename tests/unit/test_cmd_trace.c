@@ -72,14 +72,14 @@ static void test_processes(void **state)
 {
 	(void)state;
 	fake->running = 0;
-	check("-p 11,22 -d numpy -d !7 --without warp -l 9 --live-blocks 77 --top 3 --sort count --stack native --fold "
+	check("-p 11,22 -d numpy -d !7 --without warp -l 9 --table live=77K --top 3 --sort count --stack native --fold "
 	      "--raw-names --debuginfod -o out", 0,
 	      "new open add:11 add:22 drop take:final write:1 report:1 stop close free");
 	assert_string_equal(fake->domains, "numpy !7");
 	assert_string_equal(fake->without, "warp");
 	assert_int_equal(fake->session_opts.size, sizeof(struct dt_session_opts));
 	assert_int_equal(fake->session_opts.frame_limit, 9);
-	assert_int_equal(fake->session_opts.live_blocks_max, 77);
+	assert_string_equal(fake->session_opts.tables[0], "live=77K");
 	assert_string_equal(fake->stack, "native");
 	assert_true(fake->session_opts.raw_names);
 	assert_true(fake->session_opts.debuginfod);

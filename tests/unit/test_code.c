@@ -13,13 +13,15 @@
 #include "base/cleanup.h"
 #include "session/code.h"
 
+#define IMAGE 17
+
 static struct dt_code *codes;
 static struct dt_code_event event;      /* too large for comfort on a stack */
 
 static int setup(void **state)
 {
 	(void)state;
-	event = (struct dt_code_event){ .event = { DT_EVENT_CODE, (uint32_t)getpid() }, .code = 5, .first_line = 12,
+	event = (struct dt_code_event){ .event = { DT_EVENT_CODE, 3 }, .code = 5, .first_line = 12,
 					.file_string = { 0, 1 }, .name_string = { 0, 1 },
 					.lines_format = DT_PYTHON_LOCATIONS };
 	return 0;
@@ -35,8 +37,8 @@ static int teardown(void **state)
 
 static const struct dt_code *add(void)
 {
-	assert_int_equal(dt_codes_add(&codes, &event, sizeof(event)), 0);
-	return dt_codes_find(codes, getpid(), 5);
+	assert_int_equal(dt_codes_add(&codes, IMAGE, getpid(), &event, sizeof(event)), 0);
+	return dt_codes_find(codes, IMAGE, 5);
 }
 
 static void expect_file(const char *text)
@@ -173,15 +175,15 @@ static void test_records(void **state)
 	(void)state;
 	/* as long as what is filled of its last field */
 	event.lines_size = 7;
-	assert_int_equal(dt_codes_add(&codes, &event, offsetof(struct dt_code_event, lines) + 6), -EBADMSG);
+	assert_int_equal(dt_codes_add(&codes, IMAGE, getpid(), &event, offsetof(struct dt_code_event, lines) + 6), -EBADMSG);
 	event.lines_size = DT_CODE_LINES_BYTES + 1;
-	assert_int_equal(dt_codes_add(&codes, &event, sizeof(event) - 1), -EBADMSG);
-	assert_int_equal(dt_codes_add(&codes, &event, offsetof(struct dt_code_event, lines) - 1), -EBADMSG);
-	assert_int_equal(dt_codes_add(&codes, &event, 0), -EBADMSG);
+	assert_int_equal(dt_codes_add(&codes, IMAGE, getpid(), &event, sizeof(event) - 1), -EBADMSG);
+	assert_int_equal(dt_codes_add(&codes, IMAGE, getpid(), &event, offsetof(struct dt_code_event, lines) - 1), -EBADMSG);
+	assert_int_equal(dt_codes_add(&codes, IMAGE, getpid(), &event, 0), -EBADMSG);
 	assert_null(codes);
 	event.lines_size = 7;
-	assert_int_equal(dt_codes_add(&codes, &event, offsetof(struct dt_code_event, lines) + 7), 0);
-	code = dt_codes_find(codes, getpid(), 5);
+	assert_int_equal(dt_codes_add(&codes, IMAGE, getpid(), &event, offsetof(struct dt_code_event, lines) + 7), 0);
+	code = dt_codes_find(codes, IMAGE, 5);
 	assert_string_equal(code->file, "");
 	assert_int_equal(code->first_line, 12);
 	assert_int_equal(code->lines.size, 7);
@@ -189,26 +191,23 @@ static void test_records(void **state)
 	put_file(1, "f", 1);
 	expect_file("f");
 	assert_int_equal(HASH_COUNT(codes), 1);
-	assert_null(dt_codes_find(codes, getpid(), 6));
-	assert_null(dt_codes_find(codes, getpid() + 1, 5));
+	assert_null(dt_codes_find(codes, IMAGE, 6));
+	assert_null(dt_codes_find(codes, IMAGE + 1, 5));
 }
 
-static void test_remove_process(void **state)
+static void test_remove_image(void **state)
 {
-	pid_t pid = getpid();
-
 	(void)state;
 	for (uint32_t i = 0; i < 20; i++) {
-		event.event.tgid = (uint32_t)pid + i % 2;
 		event.code = i / 2;
-		assert_int_equal(dt_codes_add(&codes, &event, sizeof(event)), 0);
+		assert_int_equal(dt_codes_add(&codes, IMAGE + i % 2, getpid(), &event, sizeof(event)), 0);
 	}
-	dt_codes_remove_process(&codes, pid + 2);
+	dt_codes_remove_image(&codes, IMAGE + 2);
 	assert_int_equal(HASH_COUNT(codes), 20);
-	dt_codes_remove_process(&codes, pid);
+	dt_codes_remove_image(&codes, IMAGE);
 	assert_int_equal(HASH_COUNT(codes), 10);
-	assert_null(dt_codes_find(codes, pid, 5));
-	assert_non_null(dt_codes_find(codes, pid + 1, 5));
+	assert_null(dt_codes_find(codes, IMAGE, 5));
+	assert_non_null(dt_codes_find(codes, IMAGE + 1, 5));
 }
 
 #define code_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -222,7 +221,7 @@ int main(void)
 		code_test(test_strings_that_are_read),
 		code_test(test_line_tables),
 		code_test(test_records),
-		code_test(test_remove_process),
+		code_test(test_remove_image),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

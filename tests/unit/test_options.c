@@ -40,7 +40,7 @@ static int parse(char *words, struct dt_options *ret_options)
 static void test_everything(void **state)
 {
 	char words[] = "-p 1,22 --pid=333 -p22 -d numpy --domain !libc -i 0.25 -c 3 -t 10 -o out.json --top 5 --sort peak "
-		       "-l 256 --live-blocks 1000 --without warp --without shields -vv --fold --stack mixed --raw-names "
+		       "-l 256 --table live=1000K --without warp --without shields -vv --fold --stack mixed --raw-names "
 		       "--debuginfod";
 	struct dt_log log = { write_log, NULL };
 	struct dt_session_opts opts;
@@ -63,7 +63,7 @@ static void test_everything(void **state)
 	assert_int_equal(options.top, 5);
 	assert_int_equal(options.sort, DT_SORT_PEAK);
 	assert_int_equal(options.frame_limit, 256);
-	assert_int_equal(options.live_blocks_max, 1000);
+	assert_string_equal(options.tables[0], "live=1000K");
 	assert_string_equal(options.without[0], "warp");
 	assert_string_equal(options.without[1], "shields");
 	assert_null(options.without[2]);
@@ -111,7 +111,7 @@ static void test_defaults(void **state)
 	assert_int_equal(opts.size, sizeof(opts));
 	assert_ptr_equal(opts.log.write, write_log);
 	assert_true(!opts.domains && !opts.without && !opts.stack && !opts.raw_names && !opts.debuginfod);
-	assert_int_equal(opts.frame_limit | opts.live_blocks_max, 0);
+	assert_int_equal(opts.frame_limit, 0);
 }
 
 /* Words behind the first that is no option belong to the command, whatever they look like. */
@@ -237,7 +237,6 @@ static void test_wrong_usage(void **state)
 		RANGE("limit", "0", "1", "256"),
 		RANGE("limit", "257", "1", "256"),
 		RANGE("limit", "+5", "1", "256"),
-		RANGE("live-blocks", "2147483649", "1", "2147483648"),
 		{ "sites", "'domtrace sites' needs a process: give it with -p PID|" },
 		{ "sites -p 1 -i 1", "'domtrace sites' does not take --interval|" },
 		{ "sites -p 1 ls", "'domtrace sites' does not take 'ls'|" },

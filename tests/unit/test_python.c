@@ -159,7 +159,7 @@ static void test_forged_3_14(void **state)
 {
 	struct forged_python made = forge_python(0x030e01f0);
 	struct dt_python python = detect_forged();
-	struct dt_interpreter interpreter = { .tls_first_block = 5, .number = 6 };
+	struct dt_interpreter interpreter = { .tls_first_block = 5, .frees_are_seen = 1 };
 
 	(void)state;
 	assert_string_equal(python.version, "3.14.1");
@@ -180,7 +180,7 @@ static void test_forged_3_14(void **state)
 	assert_int_equal(interpreter.eval[0].start, python.eval[0].start + 0x10000);
 	assert_int_equal(interpreter.eval[1].end, 0);
 	assert_int_equal(interpreter.tls_first_block, 5);
-	assert_int_equal(interpreter.number, 6);
+	assert_int_equal(interpreter.frees_are_seen, 1);
 }
 
 static void expect_unsupported(const char *why)

@@ -80,6 +80,7 @@ static void begin(struct scene *scene, const char *options, uint64_t answer_ns)
 	assert_non_null(scene->library);
 	scene->address = find_call(dlsym(scene->library, "library_outer"));
 	scene->traced.pid = getpid();
+	scene->traced.image = 17;
 	assert_int_equal(dt_maps_read(getpid(), &scene->maps), 0);
 	mapping = dt_maps_find(&scene->maps, scene->address);
 	assert_non_null(mapping);
@@ -94,6 +95,7 @@ static void begin(struct scene *scene, const char *options, uint64_t answer_ns)
 	struct dt_resolve_opts opts = { .modules = &scene->modules, .log = &scene->said.log, .answer_ns = answer_ns };
 
 	assert_int_equal(dt_resolve_new(&opts, &scene->resolve), 0);
+	dt_resolve_add_process(scene->resolve, &scene->traced);
 }
 
 static void end(struct scene *scene)
@@ -231,7 +233,9 @@ static void test_no_file(void **state)
 	expect_frame(dt_resolve_find(scene.resolve, second.number, &count), "jitted two", NULL, 0, false);
 	/* Another program in this process: nothing of it is known. */
 	unlink(path);
-	dt_resolve_remove_process(scene.resolve, getpid());
+	dt_resolve_remove_process(scene.resolve, &scene.traced);
+	scene.traced.image++;
+	dt_resolve_add_process(scene.resolve, &scene.traced);
 	second = add(&scene, (uintptr_t)code + 0x10, false);
 	expect_frame(dt_resolve_find(scene.resolve, second.number, &count), NULL, NULL, 0, false);
 	expect_frame(dt_resolve_find(scene.resolve, place.number, &count), "jitted one", NULL, 0, false);

@@ -62,5 +62,10 @@ static __u64 bpf_get_attach_cookie(struct pt_regs *ctx);
 static __u64 bpf_get_func_ip(struct pt_regs *ctx);
 static long bpf_send_signal_thread(__u32 signal);
 static __u64 bpf_ktime_get_ns(void);
+static long bpf_map_pop_elem(const void *map, void *value);
+static long bpf_probe_read_kernel(void *to, __u32 size, const void *address);
+static long bpf_get_current_comm(void *to, __u32 size);
+static __u64 bpf_get_current_uid_gid(void);
+static __u64 bpf_get_current_ancestor_cgroup_id(int level);
 
 #endif

@@ -33,8 +33,8 @@ void *malloc(size_t size)
 
 /* ---- known figures ----------------------------------------------------------------------------------------- */
 
-#define BLOCKS(...) (const struct dt_layer_block[]){ __VA_ARGS__ }, \
-	sizeof((const struct dt_layer_block[]){ __VA_ARGS__ }) / sizeof(struct dt_layer_block)
+#define BLOCKS(...) (struct dt_layer_block[]){ __VA_ARGS__ }, \
+	sizeof((struct dt_layer_block[]){ __VA_ARGS__ }) / sizeof(struct dt_layer_block)
 #define BLOCKS_MAX 16
 #define LAYERS_MAX 4
 
@@ -178,6 +178,29 @@ static void test_random(void **state)
 		check_random(i % 3 ? (uint64_t)rand() << 16 : i % 2 ? 0 : UINT64_MAX - SPACE);
 }
 
+/* So many that they are sorted first: each third block below has a block above in its middle, in the reverse order. */
+static void test_many(void **state)
+{
+	enum { COUNT = 300000 };
+	struct dt_layer_block *below = calloc(COUNT, sizeof(*below)), *blocks = calloc(COUNT, sizeof(*blocks));
+	struct dt_layer above = { .blocks = blocks };
+	uint64_t claimed;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT; i++) {
+		size_t at = i * 7919 % COUNT;   /* a prime that does not divide COUNT: each once */
+
+		below[i] = (struct dt_layer_block){ 1000 + 64 * at, 48 };
+		if (i % 3 == 0)
+			blocks[above.count++] = (struct dt_layer_block){ 1000 + 64 * (COUNT - 1 - i) + 40, 16 };
+	}
+	assert_int_equal(dt_layers_measure(below, COUNT, &above, 1, &claimed), 0);
+	assert_int_equal(claimed, COUNT / 3 * 8);
+	assert_int_equal(above.below_bytes, COUNT / 3 * 8);
+	free(below);
+	free(blocks);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -186,6 +209,7 @@ int main(void)
 		cmocka_unit_test(test_ends_of_the_address_space),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_random),
+		cmocka_unit_test(test_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,14 +17,14 @@ struct dt_layer_block {
 };
 
 struct dt_layer {
-	const struct dt_layer_block *blocks;
+	struct dt_layer_block *blocks;
 	size_t count;
 	uint64_t below_bytes;           /* out: bytes of its blocks that lie in a block of the layer below */
 };
 
 /*
  * *ret_claimed_bytes: bytes of the blocks below that lie in a block of any layer above. A byte of a block counts once, however
- * many blocks of other layers it lies in. `below` is thinned out and put into another order. -ENOMEM; -EOVERFLOW: sums beyond 64 bits, of blocks
+ * many blocks of other layers it lies in. `below` is thinned out, and all may be put into another order. -ENOMEM; -EOVERFLOW: sums beyond 64 bits, of blocks
  * that cannot all be there.
  */
 int dt_layers_measure(struct dt_layer_block *below, size_t below_count, struct dt_layer *above, size_t above_count,

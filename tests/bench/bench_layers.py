@@ -35,7 +35,7 @@ def measure_resident(bench, mib, count, milliseconds):
     tracer = bench.trace(place, child)
     child.ask(f"resident {mib}")
     alone = child.ask(f"stall {milliseconds}")
-    return {"mib": mib, "no_snapshot": {name: round(ns / 1e6, 2) for name, ns in alone.items()},
+    return {"mib": mib, "no_snapshot": {name.replace("_ns", "_ms"): round(ns / 1e6, 2) for name, ns in alone.items()},
             "snapshots": [stalls(child, tracer, milliseconds) for _ in range(count)]}
 
 

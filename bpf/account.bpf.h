@@ -9,65 +9,104 @@
 
 static const struct dt_trace trace_zero;
 
-static __always_inline struct dt_trace *trace_find(const struct account *account, __u64 traceback)
+static __always_inline struct dt_trace_key trace_key(const struct account *account, __u64 traceback)
 {
-	struct dt_trace_key key = {
+	return (struct dt_trace_key){
 		.owner = account->owner,
 		.traceback = traceback,
 		.generation = DT_SEGMENTS_GENERATION(account->segments),
 	};
+}
+
+static __always_inline struct dt_trace *trace_find(const struct account *account, __u64 traceback)
+{
+	struct dt_trace_key key = trace_key(account, traceback);
 
 	return bpf_map_lookup_elem(&traces, &key);
 }
 
+#define FULL_FOR_NS 100000000           /* a full table is not tried again before: each try costs, and sends its traceback */
+
+/* NULL: the table is full. */
 static __always_inline struct dt_trace *trace_add(const struct account *account, __u64 traceback)
 {
-	struct dt_trace_key key = {
-		.owner = account->owner,
-		.traceback = traceback,
-		.generation = DT_SEGMENTS_GENERATION(account->segments),
-	};
+	struct dt_trace_key key = trace_key(account, traceback);
 
-	bpf_map_update_elem(&traces, &key, &trace_zero, BPF_NOEXIST); /* another CPU may have been first */
+	/* Another CPU may have been first. */
+	if (bpf_map_update_elem(&traces, &key, &trace_zero, BPF_NOEXIST) == -E2BIG)
+		traces_full_ns = bpf_ktime_get_ns();
 	return bpf_map_lookup_elem(&traces, &key);
+}
+
+static __always_inline bool traces_are_full(void)
+{
+	__u64 full_ns = traces_full_ns;
+
+	return full_ns && bpf_ktime_get_ns() - full_ns < FULL_FOR_NS;
+}
+
+/* TOTAL or LOST; these rows have a table of their own, so that tracebacks leave them room. */
+static __always_inline struct dt_trace *total_find(const struct account *account, __u64 traceback)
+{
+	struct dt_trace_key key = trace_key(account, traceback);
+
+	return bpf_map_lookup_elem(&totals, &key);
+}
+
+static __always_inline struct dt_trace *total_add(const struct account *account, __u64 traceback)
+{
+	struct dt_trace_key key = trace_key(account, traceback);
+
+	bpf_map_update_elem(&totals, &key, &trace_zero, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&totals, &key);
 }
 
 /* The domain's total. It is made together with the row for lost tracebacks, so that there is always one to fall back on. */
 static __always_inline struct dt_trace *trace_total(const struct account *account)
 {
-	struct dt_trace *total = trace_find(account, DT_TRACEBACK_TOTAL);
+	struct dt_trace *total = total_find(account, DT_TRACEBACK_TOTAL);
 
 	if (total)
 		return total;
-	if (trace_add(account, DT_TRACEBACK_LOST))
-		total = trace_add(account, DT_TRACEBACK_TOTAL);
+	if (total_add(account, DT_TRACEBACK_LOST))
+		total = total_add(account, DT_TRACEBACK_TOTAL);
 	if (!total)
 		count_add(DT_COUNTER_domains_full);
 	return total;
 }
 
-/* The row of the event's traceback, sent to userspace when it is new; the lost row where that fails. */
+/* The row of the event's traceback, sent to userspace when it is new; NULL: it cannot be had, which is counted. */
+static __always_inline struct dt_trace *trace_of_walk(const struct account *account, __u64 traceback)
+{
+	struct dt_trace *trace = trace_find(account, traceback);
+
+	if (trace)
+		return trace;
+	if (!traces_are_full()) {
+		if (!traceback_send(account->scratch)) {
+			count_add(DT_COUNTER_tracebacks_lost);
+			return NULL;
+		}
+		trace = trace_add(account, traceback);
+	}
+	if (!trace)
+		count_add(DT_COUNTER_traces_full);
+	return trace;
+}
+
+/* The row that an event is booked on; the lost row where it has none of its own. */
 static __always_inline struct dt_trace *trace_of_event(const struct account *account, __u64 *traceback)
 {
-	struct dt_scratch *scratch = account->scratch;
-	struct dt_trace *trace;
+	struct dt_trace *trace = NULL;
 
-	if (scratch) {
-		*traceback = scratch->traceback.traceback;
-		trace = trace_find(account, *traceback);
-		if (trace)
-			return trace;
-		if (traceback_send(scratch)) {
-			trace = trace_add(account, *traceback);
-			if (trace)
-				return trace;
-			count_add(DT_COUNTER_traces_full);
-		} else {
-			count_add(DT_COUNTER_tracebacks_lost);
-		}
+	if (account->scratch) {
+		*traceback = account->scratch->traceback.traceback;
+		trace = trace_of_walk(account, *traceback);
 	}
+	if (trace)
+		return trace;
 	*traceback = DT_TRACEBACK_LOST;
-	return trace_find(account, DT_TRACEBACK_LOST);
+	return total_find(account, DT_TRACEBACK_LOST);
 }
 
 #define PEAK_TRIES 16
@@ -117,15 +156,18 @@ static __always_inline void trace_book_free(struct dt_trace *trace, __u32 half, 
 /* The row of a block's traceback. An heir may have none for what it inherited. NULL: the rows were cleared away meanwhile. */
 static __always_inline struct dt_trace *trace_of_block(const struct account *account, const struct dt_block *block)
 {
-	struct dt_trace *trace = trace_find(account, block->traceback);
+	struct dt_trace *trace;
 
+	if (block->traceback == DT_TRACEBACK_LOST)
+		return total_find(account, DT_TRACEBACK_LOST);
+	trace = trace_find(account, block->traceback);
 	if (trace || DT_SPAN_BORN(block->span))
 		return trace;
-	trace = trace_add(account, block->traceback);
+	trace = traces_are_full() ? NULL : trace_add(account, block->traceback);
 	if (trace)
 		return trace;
 	count_add(DT_COUNTER_traces_full);
-	return trace_find(account, DT_TRACEBACK_LOST);
+	return total_find(account, DT_TRACEBACK_LOST);
 }
 
 /* Books the end of a block on its trace; its domain's live bytes are the caller's. */
@@ -163,6 +205,16 @@ static __always_inline bool account_remove(const struct account *account, __u64 
 	return true;
 }
 
+/* A block that there is no room for: what is allocated is counted all the same; its free will not be known as such. */
+static __always_inline void account_book_lost(struct dt_trace *total, struct dt_trace *trace, __u32 half, __u64 bytes)
+{
+	count_add(DT_COUNTER_live_full);
+	trace_book_allocation(total, half, bytes);
+	trace_book_free(total, half, bytes);
+	trace_book_allocation(trace, half, bytes);
+	trace_book_free(trace, half, bytes);
+}
+
 /*
  * A block comes. `replaced`, if any, is the block it succeeds: taken out already, not yet booked. Returns true if a live
  * block stood at its address.
@@ -187,7 +239,7 @@ static __always_inline bool account_add(const struct account *account, __u64 add
 	}
 	error = live_add(account, address, &block, &old);
 	if (error < 0) {
-		count_add(DT_COUNTER_live_full);
+		account_book_lost(total, trace, half, bytes);
 		if (replaced)
 			trace_change(total, half, -(__s64)block_bytes(replaced));
 		return false;

@@ -6,11 +6,18 @@ const volatile struct dt_config config;
 /* Each program reads it once, so that one event belongs to one moment. */
 volatile __u64 epoch;
 
-/* How many rows of `live` are spare. */
-volatile __s64 spare_rows;
+/* How many rows of live blocks are spare, and may be. */
+volatile __s64 spare_rows, spare_rows_max;
+
+/* How many rows of live blocks there are; when that many are there, another map is asked for; how many there are in live_more. */
+volatile __s64 rows_made, rows_ask;
+volatile __u32 live_more_count;
 
 /* How many images there have been. */
 volatile __u32 image_count;
+
+/* When the table of traces was found full; 0: it was not. */
+volatile __u64 traces_full_ns;
 
 /* Changes whenever one has begun or ended. */
 volatile __u32 image_news;

@@ -37,6 +37,7 @@
 #include "python_code.bpf.h"
 #include "python.bpf.h"
 #include "walk.bpf.h"
+#include "rows.bpf.h"
 #include "live.bpf.h"
 #include "account.bpf.h"
 #include "inflight.bpf.h"

@@ -66,15 +66,15 @@ static __always_inline bool inheritance_decides(struct inheritance *inheritance,
 }
 
 /* Looks through the blocks that were at the address before; true: it is known now whether there was one. */
-static __always_inline bool inheritance_find_past(struct inheritance *inheritance, __u32 past)
+static __always_inline bool inheritance_find_past(struct inheritance *inheritance, __u32 count)
 {
 	for (__u32 i = 1; i <= PAST_LOOKS; i++) {
 		const struct dt_block *block;
 
-		if (i > past)
+		if (i > count)
 			return false;
-		inheritance->key.index = past - i;
-		block = bpf_map_lookup_elem(&past_blocks, &inheritance->key);
+		inheritance->key.index = count - i;
+		block = bpf_map_lookup_elem(&past, &inheritance->key);
 		if (!block)
 			return false;
 		if (inheritance_decides(inheritance, block))
@@ -89,10 +89,11 @@ static long inheritance_step(__u32 index, void *context)
 	struct inheritance *inheritance = context;
 	const struct dt_process_state *state = image_state(inheritance->slot);
 	const struct dt_block *block;
+	__u32 table;
 
 	(void)index;
 	inheritance->key.block.owner.process = (inheritance->key.block.owner.process & ~DT_OWNER_SLOT_MASK) | inheritance->slot;
-	block = bpf_map_lookup_elem(&live, &inheritance->key.block);
+	block = rows_find(&inheritance->key.block, &table);
 	if (block && (inheritance_decides(inheritance, block) || inheritance_find_past(inheritance, block_past(block)) ||
 		      block->bytes & DT_BLOCK_HIDES))
 		return 1;
@@ -129,9 +130,9 @@ static __always_inline bool live_find_inherited(const struct account *account, c
 /* Keeps a dead block for heirs. False: there is no room, which is a loss to them. */
 static __always_inline bool past_add(const struct dt_block_key *key, const struct dt_block *block)
 {
-	struct dt_past_key past = { .block = *key, .index = block_past(block) };
+	struct dt_past_key past_key = { .block = *key, .index = block_past(block) };
 
-	if (past.index < DT_BLOCK_PAST_MAX && !bpf_map_update_elem(&past_blocks, &past, block, BPF_ANY))
+	if (past_key.index < DT_BLOCK_PAST_MAX && !bpf_map_update_elem(&past, &past_key, block, BPF_ANY))
 		return true;
 	count_add(DT_COUNTER_past_full);
 	return false;
@@ -144,7 +145,8 @@ static __always_inline bool live_has_heirs(const struct account *account, const 
 }
 
 /* Enters a block in place of a dead one. A reader sees one or the other: heirs may be looking. */
-static __always_inline int live_replace(const struct dt_block_key *key, const struct dt_block *dead, const struct dt_block *block)
+static __always_inline int live_replace(const struct dt_block_key *key, __u32 table, const struct dt_block *dead,
+					const struct dt_block *block)
 {
 	__u64 kept = dead->bytes & ~DT_BLOCK_BYTES_MASK;
 	struct dt_block next = *block;
@@ -154,15 +156,15 @@ static __always_inline int live_replace(const struct dt_block_key *key, const st
 	if (!DT_SPAN_BORN(dead->span))
 		kept |= DT_BLOCK_HIDES;
 	next.bytes |= kept;
-	return bpf_map_update_elem(&live, key, &next, BPF_ANY);
+	return rows_replace(key, table, &next);
 }
 
 /*
  * Allocators soon hand out again what they got back, and a row costs less to find than to delete and to make. So the row
  * of a block that has gone stays, spare, for the next block at its address, while there are not too many of them.
  */
-static __always_inline int live_reuse(const struct account *account, const struct dt_block_key *key, struct dt_block *found,
-				      const struct dt_block *block)
+static __always_inline int live_reuse(const struct account *account, const struct dt_block_key *key, __u32 table,
+				      struct dt_block *found, const struct dt_block *block)
 {
 	__u64 span = found->span, hides = found->bytes & DT_BLOCK_HIDES;
 	int error = 0;
@@ -170,7 +172,7 @@ static __always_inline int live_reuse(const struct account *account, const struc
 	if (!DT_SPAN_DIED(span))
 		return -EEXIST;
 	if (live_has_heirs(account, found)) {
-		error = live_replace(key, found, block);
+		error = live_replace(key, table, found, block);
 	} else {
 		found->bytes = block->bytes | (DT_SPAN_BORN(span) ? hides : DT_BLOCK_HIDES);
 		found->traceback = block->traceback; /* the address is its caller's alone: nobody else touches the row now */
@@ -185,9 +187,10 @@ static __always_inline int live_reuse(const struct account *account, const struc
 /* Enters a block at an address that has none. -EEXIST: it has one. */
 static __always_inline int live_make(const struct account *account, const struct dt_block_key *key, const struct dt_block *block)
 {
-	struct dt_block *found = bpf_map_lookup_elem(&live, key);
+	__u32 table;
+	struct dt_block *found = rows_find(key, &table);
 
-	return found ? live_reuse(account, key, found, block) : bpf_map_update_elem(&live, key, block, BPF_NOEXIST);
+	return found ? live_reuse(account, key, table, found, block) : rows_make(key, block);
 }
 
 /* Enters a block; one that already stands at its address is handed out through `old`. 0, 1: replaced one, or -errno. */
@@ -196,11 +199,12 @@ static __always_inline int live_add(const struct account *account, __u64 address
 	struct dt_block_key key = { .owner = account->owner, .address = address };
 	int error = live_make(account, &key, block);
 	struct dt_block *found;
+	__u32 table;
 	__u64 span;
 
 	if (error != -EEXIST)
 		return error;
-	found = bpf_map_lookup_elem(&live, &key);
+	found = rows_find(&key, &table);
 	if (!found)
 		return live_make(account, &key, block);
 	*old = *found;
@@ -225,7 +229,7 @@ static __always_inline bool live_take_inherited(const struct account *account, c
 		return false;
 	gone = *block;
 	gone.span = DT_SPAN(0, DT_SEGMENTS_NOW(account->segments));
-	error = bpf_map_update_elem(&live, key, &gone, BPF_NOEXIST);
+	error = rows_make(key, &gone);
 	if (error == -EEXIST)
 		return false;           /* another thread freed it at the same time, and books that */
 	if (error)
@@ -245,7 +249,8 @@ static __always_inline bool live_is_needed(const struct account *account, const 
 static __always_inline bool live_take(const struct account *account, __u64 address, struct dt_block *block)
 {
 	struct dt_block_key key = { .owner = account->owner, .address = address };
-	struct dt_block *found = bpf_map_lookup_elem(&live, &key);
+	__u32 table;
+	struct dt_block *found = rows_find(&key, &table);
 	__u64 span;
 
 	if (!found)
@@ -254,10 +259,10 @@ static __always_inline bool live_take(const struct account *account, __u64 addre
 	span = DT_SPAN(DT_SPAN_BORN(block->span), DT_SEGMENTS_NOW(account->segments));
 	if (DT_SPAN_DIED(block->span) || __sync_val_compare_and_swap(&found->span, block->span, span) != block->span)
 		return false;           /* another thread freed it at the same time, and books that */
-	if (spare_rows < config.spare_rows_max || live_is_needed(account, block))
+	if (spare_rows < spare_rows_max || live_is_needed(account, block))
 		__sync_fetch_and_add(&spare_rows, 1);
 	else
-		bpf_map_delete_elem(&live, &key);
+		rows_remove(&key, table);
 	return block_is_known(account, block);
 }
 
@@ -265,7 +270,8 @@ static __always_inline bool live_take(const struct account *account, __u64 addre
 static __always_inline void live_put_back(const struct account *account, __u64 address, const struct dt_block *block)
 {
 	struct dt_block_key key = { .owner = account->owner, .address = address };
-	struct dt_block *found = bpf_map_lookup_elem(&live, &key);
+	__u32 table;
+	struct dt_block *found = rows_find(&key, &table);
 	__u64 span = found ? found->span : 0;
 
 	if (found && DT_SPAN_DIED(span) && DT_SPAN_BORN(span) == DT_SPAN_BORN(block->span)) {
@@ -273,6 +279,6 @@ static __always_inline void live_put_back(const struct account *account, __u64 a
 			__sync_fetch_and_add(&spare_rows, -1);
 		return;
 	}
-	if (found ? live_reuse(account, &key, found, block) : bpf_map_update_elem(&live, &key, block, BPF_NOEXIST))
+	if (found ? live_reuse(account, &key, table, found, block) : rows_make(&key, block))
 		count_add(DT_COUNTER_live_full);
 }

@@ -19,13 +19,22 @@ struct {
 	__uint(value_size, sizeof(__u32));
 } free_slots SEC(".maps");
 
-struct {
+/* rows.bpf.h: the first map of live blocks, and those that come when they are needed. */
+struct live_table {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 4194304);
+	__uint(max_entries, DT_LIVE_ROWS_FIRST);
 	__type(key, struct dt_block_key);
 	__type(value, struct dt_block);
 } live SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, DT_LIVE_MORE_MAX);
+	__type(key, __u32);
+	__type(value, __u32);
+	__array(values, struct live_table);
+} live_more SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -33,7 +42,7 @@ struct {
 	__uint(max_entries, 262144);
 	__type(key, struct dt_past_key);
 	__type(value, struct dt_block);
-} past_blocks SEC(".maps");
+} past SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -42,6 +51,14 @@ struct {
 	__type(key, struct dt_trace_key);
 	__type(value, struct dt_trace);
 } traces SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct dt_trace_key);
+	__type(value, struct dt_trace);
+} totals SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -50,7 +50,7 @@ struct dt_session_opts {
 	const char *const *domains;     /* NULL-terminated "numpy", "!libc", "389047"…; NULL: all */
 	const char *const *without;     /* NULL-terminated names of features not to use; NULL: use what is there */
 	uint32_t frame_limit;           /* frames of each kind kept per traceback, 1 … 256; 0: 64 */
-	uint32_t live_blocks_max;       /* rows of the table of live blocks; 0: 4,194,304 */
+	const char *const *tables;      /* NULL-terminated "live=400M", …: bytes of tables of the kernel; NULL: as dt_table_name() tells */
 	const char *stack;              /* which frames: "auto", "python", "native", "mixed"; NULL: "auto" */
 	bool patch_python;              /* domain python: pointers in the memory of running processes may be changed while they are traced */
 	bool raw_names;                 /* function names as the linker knows them, not demangled */
@@ -155,6 +155,8 @@ void dt_output_close(struct dt_output *output);
 
 /* Name and sentence of the i-th feature that `without` knows; NULL after the last. */
 const char *dt_feature_name(size_t index, const char **ret_help);
+/* Name, default size in bytes and sentence of the i-th table that `tables` knows; NULL after the last. */
+const char *dt_table_name(size_t index, uint64_t *ret_bytes, const char **ret_help);
 
 #ifdef __cplusplus
 }

@@ -68,6 +68,14 @@ enum dt_site {
 	DT_SITE_COUNT,
 };
 
+/* Tables whose size can be chosen. */
+enum dt_table {
+#define DT_TABLE(name, row_bytes, rows, help) DT_TABLE_##name,
+#include "tables.def"
+#undef DT_TABLE
+	DT_TABLE_COUNT,
+};
+
 enum dt_counter {
 #define DT_COUNTER(name, kind, help) DT_COUNTER_##name,
 #include "counters.def"
@@ -136,6 +144,11 @@ struct dt_block {
 #define DT_BLOCK_PAST_SHIFT 57
 #define DT_BLOCK_PAST_MAX 127
 
+/* Rows of the map `live`; further ones are in maps of `live_more`, each four times as large as the one before. */
+#define DT_LIVE_ROWS_FIRST 262144
+#define DT_LIVE_MORE_MAX 6
+#define DT_ROWS_ASKED (1ll << 62)       /* a number of rows that is never reached */
+
 /* `born` is 0 for a block that was inherited, `died` is 0 for a live one. */
 #define DT_SPAN(born, died) ((__u64)(died) << 32 | (__u32)(born))
 #define DT_SPAN_BORN(span) ((__u32)(span))
@@ -149,8 +162,8 @@ struct dt_past_key {
 };
 
 /*
- * map `traces`: the books of one traceback in one domain. Two tracebacks are reserved: TOTAL is the domain's own
- * row, the sum of all its traces; LOST takes what could not be booked on its own traceback.
+ * map `traces`: the books of one traceback in one domain. Two tracebacks are reserved, whose rows are in map `totals`: TOTAL is the
+ * domain's own row, the sum of all its traces; LOST takes what could not be booked on its own traceback.
  */
 #define DT_TRACEBACK_TOTAL 0ull
 #define DT_TRACEBACK_LOST 1ull
@@ -415,8 +428,8 @@ struct dt_config {
 	__u32 domain_count;             /* filled entries of `domains` */
 	__u32 domains_excluded;         /* 1: all domains but these; 0: only these (all where domain_count is 0) */
 	__u32 domains[DT_DOMAIN_FILTER_MAX];
-	__u32 spare_rows_max;           /* rows of `live` that are kept for blocks that may come again */
 	__u32 follow;                   /* enum dt_follow */
+	__u32 reserved;
 	struct dt_choice choice;
 	__u64 pid_namespace_device;     /* of the namespace whose pids the tables use; inode 0: the initial one */
 	__u64 pid_namespace_inode;
@@ -429,6 +442,7 @@ enum dt_event_type {
 	DT_EVENT_CODE,                  /* struct dt_code_event */
 	DT_EVENT_MAPPINGS,              /* struct dt_event: the dynamic loader has mapped or unmapped something */
 	DT_EVENT_UNKNOWN,               /* struct dt_event: a frame is in no known mapping; sent a few times a second at most */
+	DT_EVENT_ROWS,                  /* struct dt_event: rows of live blocks grow scarce */
 	DT_EVENT_IMAGE,                 /* struct dt_event: an image has begun or ended; all is in process_states */
 };
 

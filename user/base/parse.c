@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <string.h>
 
 static bool is_digit(char c)
 {
@@ -35,6 +36,26 @@ int dt_parse_u64(const char *text, uint64_t minimum, uint64_t maximum, uint64_t 
 	if (value < minimum || value > maximum)
 		return -ERANGE;
 	*ret_value = value;
+	return 0;
+}
+
+int dt_parse_bytes(const char *text, uint64_t *ret_bytes)
+{
+	static const char units[] = "KMGT";
+	uint64_t value;
+	const char *unit;
+	int error = read_digits(&text, &value);
+
+	if (error)
+		return error;
+	if (*text) {
+		unit = strchr(units, *text);
+		if (!unit || text[1])
+			return -EINVAL;
+		if (__builtin_mul_overflow(value, 1ull << 10 * (unit - units + 1), &value))
+			return -ERANGE;
+	}
+	*ret_bytes = value;
 	return 0;
 }
 

@@ -55,8 +55,10 @@ static void write_taken(FILE *out, enum dt_command command)
 void dt_help_write(FILE *out)
 {
 	const char *name, *help;
+	uint64_t bytes;
 
 	fputs("Usage: domtrace [OPTION]... -p PID[,PID...]         trace running processes\n"
+	      "       domtrace [OPTION]... --all                   trace every process\n"
 	      "       domtrace [OPTION]... [--] COMMAND [WORD]...  start COMMAND and trace it\n"
 	      "       domtrace sites [OPTION]... -p PID[,PID...]   show where it would probe\n"
 	      "       domtrace doctor [OPTION]...                  show what this machine has\n"
@@ -71,5 +73,8 @@ void dt_help_write(FILE *out)
 	fputs("\nFeatures that --without knows:\n", out);
 	for (size_t i = 0; (name = dt_feature_name(i, &help)); i++)
 		write_wrapped(out, fprintf(out, "  %s", name), help);
+	fputs("\nTables that --table knows, and how large they may become:\n", out);
+	for (size_t i = 0; (name = dt_table_name(i, &bytes, &help)); i++)
+		write_wrapped(out, fprintf(out, "  %s=%lluM", name, (unsigned long long)bytes >> 20), help);
 	fputs("\nThe manual: man domtrace\n", out);
 }

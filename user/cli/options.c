@@ -144,6 +144,7 @@ void dt_options_clear(struct dt_options *options)
 	free(options->pids);
 	free(options->domains);
 	free(options->without);
+	free(options->tables);
 	*options = (struct dt_options){ 0 };
 }
 
@@ -155,7 +156,7 @@ struct dt_session_opts dt_options_session(const struct dt_options *options, cons
 		.domains = options->domains,
 		.without = options->without,
 		.frame_limit = (uint32_t)options->frame_limit,
-		.live_blocks_max = (uint32_t)options->live_blocks_max,
+		.tables = options->tables,
 		.stack = options->stack,
 		.raw_names = options->raw_names,
 		.patch_python = options->patch_python,

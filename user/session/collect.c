@@ -22,12 +22,13 @@ struct row {
 
 struct dt_collect {
 	struct domtrace_bpf *bpf;
+	struct dt_live *live;
 	struct row *rows;
 	int barrier_fd, barrier_inner_fd;
 	uint64_t counters_before[DT_COUNTER_COUNT];
 };
 
-int dt_collect_new(struct domtrace_bpf *bpf, struct dt_collect **ret_collect)
+int dt_collect_new(struct domtrace_bpf *bpf, struct dt_live *live, struct dt_collect **ret_collect)
 {
 	struct dt_collect *collect = calloc(1, sizeof(*collect));
 	LIBBPF_OPTS(bpf_map_create_opts, opts);
@@ -35,6 +36,7 @@ int dt_collect_new(struct domtrace_bpf *bpf, struct dt_collect **ret_collect)
 	if (!collect)
 		return -ENOMEM;
 	collect->bpf = bpf;
+	collect->live = live;
 	collect->barrier_fd = -1;
 	collect->barrier_inner_fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "dt_barrier_in", 4, 4, 1, NULL);
 	opts.inner_map_fd = (uint32_t)collect->barrier_inner_fd;
@@ -110,7 +112,11 @@ static int read_row(void *context, const void *key, const void *value)
 
 int dt_collect_read(struct dt_collect *collect)
 {
-	return dt_table_each(bpf_map__fd(collect->bpf->maps.traces), sizeof(struct dt_trace_key), sizeof(struct dt_trace), read_row, collect);
+	int error = dt_table_each(bpf_map__fd(collect->bpf->maps.totals), sizeof(struct dt_trace_key), sizeof(struct dt_trace),
+				  read_row, collect);
+
+	return error ? error : dt_table_each(bpf_map__fd(collect->bpf->maps.traces), sizeof(struct dt_trace_key), sizeof(struct dt_trace),
+					     read_row, collect);
 }
 
 /* ---- into a snapshot --------------------------------------------------------------------------------------------- */
@@ -448,6 +454,7 @@ static bool is_gone_code(void *context, const void *key, const void *value)
 static int forget_traces(struct dt_collect *collect, struct forget *forget)
 {
 	struct row *row, *next;
+	int error;
 
 	HASH_ITER(hh, collect->rows, row, next) {
 		if (!is_forgotten_trace(forget, &row->key, NULL))
@@ -455,8 +462,10 @@ static int forget_traces(struct dt_collect *collect, struct forget *forget)
 		HASH_DEL(collect->rows, row);
 		free(row);
 	}
-	return dt_table_remove(bpf_map__fd(collect->bpf->maps.traces), sizeof(struct dt_trace_key), sizeof(struct dt_trace),
-			       is_forgotten_trace, forget);
+	error = dt_table_remove(bpf_map__fd(collect->bpf->maps.totals), sizeof(struct dt_trace_key), sizeof(struct dt_trace),
+				is_forgotten_trace, forget, NULL);
+	return error ? error : dt_table_remove(bpf_map__fd(collect->bpf->maps.traces), sizeof(struct dt_trace_key), sizeof(struct dt_trace),
+					       is_forgotten_trace, forget, NULL);
 }
 
 int dt_collect_forget(struct dt_collect *collect)
@@ -487,14 +496,13 @@ int dt_collect_sweep(struct dt_collect *collect, const bool gone[DT_PROCESSES_MA
 
 	forget.images = images;
 	if (!error)
-		error = dt_table_remove(bpf_map__fd(collect->bpf->maps.live), sizeof(struct dt_block_key), sizeof(struct dt_block),
-					is_gone_block, &forget);
+		error = dt_live_remove(collect->live, is_gone_block, &forget);
 	__atomic_sub_fetch(&collect->bpf->bss->spare_rows, forget.spare_rows, __ATOMIC_SEQ_CST);
 	if (!error)
-		error = dt_table_remove(bpf_map__fd(collect->bpf->maps.past_blocks), sizeof(struct dt_past_key), sizeof(struct dt_block),
-					is_gone_past, &forget);
+		error = dt_table_remove(bpf_map__fd(collect->bpf->maps.past), sizeof(struct dt_past_key), sizeof(struct dt_block),
+					is_gone_past, &forget, NULL);
 	if (!error)
 		error = dt_table_remove(bpf_map__fd(collect->bpf->maps.codes), sizeof(struct dt_code_key), sizeof(uint8_t),
-					is_gone_code, &forget);
+					is_gone_code, &forget, NULL);
 	return error;
 }

@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "session/live.h"
 #include "session/traced.h"
 #include "session/tracebacks.h"
 #include "snapshot/snapshot.h"
@@ -21,7 +22,7 @@ struct dt_collect;
 struct domtrace_bpf;
 
 /* -ENOMEM, or what the kernel says of a new map. */
-int dt_collect_new(struct domtrace_bpf *bpf, struct dt_collect **ret_collect);
+int dt_collect_new(struct domtrace_bpf *bpf, struct dt_live *live, struct dt_collect **ret_collect);
 void dt_collect_free(struct dt_collect *collect);
 
 /* Returns when every program that was running at the call has ended. */

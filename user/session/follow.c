@@ -439,6 +439,7 @@ int dt_session_take_record(void *context, void *data, size_t size)
 
 	if (size < sizeof(*event))
 		return 0;
+	session->rows_are_scarce = session->rows_are_scarce || event->type == DT_EVENT_ROWS;
 	traced = dt_session_adopt_slot(session, event->slot);
 	if (!traced)
 		return 0;
@@ -470,9 +471,23 @@ int dt_session_consume(struct dt_session *session)
 	return error;
 }
 
+/* Where the kernel has no memory for more, the table is full some time, and what that means is counted. */
+static void make_room(struct dt_session *session)
+{
+	int error = session->rows_are_scarce ? dt_live_grow(&session->live) : 0;
+
+	session->rows_are_scarce = false;
+	if (error)
+		dt_log_warning(&session->log, "the table of live blocks cannot grow beyond %llu: %s",
+			       (unsigned long long)session->live.rows, strerror(-error));
+}
+
 int dt_session_follow(struct dt_session *session)
 {
-	int error = dispatch_launch(session);
+	int error;
+
+	make_room(session);
+	error = dispatch_launch(session);
 
 	if (error || session->stopped)
 		return error;

@@ -12,10 +12,11 @@
 
 #include "base/cleanup.h"
 #include "session/images.h"
+#include "session/live.h"
 #include "session/skeleton.h"
 #include "session/table.h"
 
-/* A row of `live` or `past_blocks`. */
+/* A row of `live` or `past`. */
 struct row {
 	struct dt_block_key key;
 	struct dt_block block;
@@ -47,6 +48,7 @@ struct sum {
 
 struct inherit {
 	struct domtrace_bpf *bpf;
+	const struct dt_live *live;
 	bool wanted[DT_PROCESSES_MAX];  /* by slot: somebody inherited from it */
 	struct row *rows;
 	size_t count, room;
@@ -127,11 +129,10 @@ static int compare_rows(const void *left, const void *right)
  */
 static int read_rows(struct inherit *inherit)
 {
-	int error = dt_table_each(bpf_map__fd(inherit->bpf->maps.live), sizeof(struct dt_block_key), sizeof(struct dt_block),
-				  add_row, inherit);
+	int error = dt_live_each(inherit->live, add_row, inherit);
 
 	if (!error)
-		error = dt_table_each(bpf_map__fd(inherit->bpf->maps.past_blocks), sizeof(struct dt_past_key), sizeof(struct dt_block),
+		error = dt_table_each(bpf_map__fd(inherit->bpf->maps.past), sizeof(struct dt_past_key), sizeof(struct dt_block),
 				      add_row, inherit);
 	if (!error && inherit->count)
 		qsort(inherit->rows, inherit->count, sizeof(*inherit->rows), compare_rows);
@@ -330,7 +331,8 @@ static bool want(struct inherit *inherit, const struct dt_traced *traced)
 	return levels;
 }
 
-int dt_inherit_find(struct domtrace_bpf *bpf, struct dt_traced *const *processes, size_t count, struct dt_tracebacks *tracebacks)
+int dt_inherit_find(struct domtrace_bpf *bpf, const struct dt_live *live, struct dt_traced *const *processes, size_t count,
+		    struct dt_tracebacks *tracebacks)
 {
 	struct inherit *inherit = calloc(1, sizeof(*inherit));
 	bool any = false;
@@ -339,6 +341,7 @@ int dt_inherit_find(struct domtrace_bpf *bpf, struct dt_traced *const *processes
 	if (!inherit)
 		return -ENOMEM;
 	inherit->bpf = bpf;
+	inherit->live = live;
 	for (size_t i = 0; i < count; i++)
 		any = (!processes[i]->inherited_known && want(inherit, processes[i])) || any;
 	if (any)
@@ -351,7 +354,8 @@ int dt_inherit_find(struct domtrace_bpf *bpf, struct dt_traced *const *processes
 	return error;
 }
 
-int dt_inherit_each(struct domtrace_bpf *bpf, struct dt_traced *const *processes, size_t count, dt_inherit_fn fn, void *context)
+int dt_inherit_each(struct domtrace_bpf *bpf, const struct dt_live *live, struct dt_traced *const *processes, size_t count,
+		    dt_inherit_fn fn, void *context)
 {
 	struct inherit *inherit = calloc(1, sizeof(*inherit));
 	int error;
@@ -359,6 +363,7 @@ int dt_inherit_each(struct domtrace_bpf *bpf, struct dt_traced *const *processes
 	if (!inherit)
 		return -ENOMEM;
 	inherit->bpf = bpf;
+	inherit->live = live;
 	for (size_t i = 0; i < count; i++)
 		want(inherit, processes[i]);
 	error = read_rows(inherit);

@@ -14,18 +14,21 @@
 #include "session/tracebacks.h"
 
 struct domtrace_bpf;
+struct dt_live;
 
 /*
  * Finds what each of these processes inherited, where that is not known yet, and lets it have the tracebacks of it. -ENOMEM, or what
  * the kernel says of the maps.
  */
-int dt_inherit_find(struct domtrace_bpf *bpf, struct dt_traced *const *processes, size_t count, struct dt_tracebacks *tracebacks);
+int dt_inherit_find(struct domtrace_bpf *bpf, const struct dt_live *live, struct dt_traced *const *processes, size_t count,
+		    struct dt_tracebacks *tracebacks);
 
 /*
  * Calls `fn` for each block that one of these processes inherited, under the key that it has there, or would have; until that
  * returns what is not 0, which is returned then.
  */
 typedef int (*dt_inherit_fn)(void *context, const struct dt_block_key *key, const struct dt_block *block);
-int dt_inherit_each(struct domtrace_bpf *bpf, struct dt_traced *const *processes, size_t count, dt_inherit_fn fn, void *context);
+int dt_inherit_each(struct domtrace_bpf *bpf, const struct dt_live *live, struct dt_traced *const *processes, size_t count,
+		    dt_inherit_fn fn, void *context);
 
 #endif

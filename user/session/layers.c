@@ -243,7 +243,7 @@ static int read_inherited(struct dt_session *session, struct reading *reading, s
 	for (size_t i = 0; i < reading->stack_count; i++)
 		if (must_be_read(&reading->stacks[i]) && is_heir(processes[i]))
 			heirs[count++] = processes[i];
-	return count ? dt_inherit_each(session->bpf, heirs, count, take_inherited, reading) : 0;
+	return count ? dt_inherit_each(session->bpf, &session->live, heirs, count, take_inherited, reading) : 0;
 }
 
 /* Blocks that were in a domain from the beginning; the snapshot shows them as allocations. */
@@ -258,13 +258,13 @@ static uint64_t count_inherited(const struct holder *holder)
 }
 
 /* Whether a domain is now what it was at the snapshot's moment, and its blocks were all read. */
-static bool is_unchanged(int traces_fd, const struct holder *holder, const struct dt_snapshot *snapshot)
+static bool is_unchanged(int totals_fd, const struct holder *holder, const struct dt_snapshot *snapshot)
 {
 	const struct dt_snapshot_domain *domain = &snapshot->domains[holder->domain];
 	struct dt_trace_key key = { .owner = holder->owner, .traceback = DT_TRACEBACK_TOTAL, .generation = holder->traced->generation };
 	struct dt_trace total = { 0 };
 
-	if (bpf_map_lookup_elem(traces_fd, &key, &total) && errno != ENOENT)
+	if (bpf_map_lookup_elem(totals_fd, &key, &total) && errno != ENOENT)
 		return false;
 	return total.half[0].allocations + total.half[1].allocations + count_inherited(holder) == domain->allocations &&
 	       total.half[0].frees + total.half[1].frees == domain->frees &&
@@ -292,7 +292,7 @@ static int measure(struct dt_snapshot *snapshot, const struct stack *stack, stru
 }
 
 /* One process; it is left without layers where they cannot be told in 64 bits. */
-static int fill(struct dt_snapshot *snapshot, const struct stack *stack, int traces_fd, int64_t after_ns)
+static int fill(struct dt_snapshot *snapshot, const struct stack *stack, int totals_fd, int64_t after_ns)
 {
 	struct dt_snapshot_layers layers = { .known = true, .exact = true, .after_ns = after_ns };
 	DT_FREE struct dt_layer *above = calloc(stack->holder_count, sizeof(*above));
@@ -304,7 +304,7 @@ static int fill(struct dt_snapshot *snapshot, const struct stack *stack, int tra
 	for (const struct holder *holder = stack->holders; holder; holder = holder->next) {
 		struct dt_snapshot_domain *domain = &snapshot->domains[holder->domain];
 
-		layers.exact = layers.exact && is_unchanged(traces_fd, holder, snapshot);
+		layers.exact = layers.exact && is_unchanged(totals_fd, holder, snapshot);
 		if (domain == stack->libc)
 			continue;
 		domain->compared = true;
@@ -317,10 +317,10 @@ static int fill(struct dt_snapshot *snapshot, const struct stack *stack, int tra
 
 static int read_and_fill(struct dt_session *session, struct reading *reading, struct dt_traced *const *processes, uint64_t moment_ns)
 {
-	int live_fd = bpf_map__fd(session->bpf->maps.live), traces_fd = bpf_map__fd(session->bpf->maps.traces);
+	int totals_fd = bpf_map__fd(session->bpf->maps.totals);
 	struct timespec now;
 	int64_t after_ns;
-	int error = dt_table_each(live_fd, sizeof(struct dt_block_key), sizeof(struct dt_block), take_block, reading);
+	int error = dt_live_each(&session->live, take_block, reading);
 
 	if (!error)
 		error = read_inherited(session, reading, processes);
@@ -331,7 +331,7 @@ static int read_and_fill(struct dt_session *session, struct reading *reading, st
 	after_ns = (int64_t)((uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec - moment_ns);
 	for (size_t i = 0; i < reading->stack_count && !error; i++)
 		if (must_be_read(&reading->stacks[i]))
-			error = fill(reading->snapshot, &reading->stacks[i], traces_fd, after_ns);
+			error = fill(reading->snapshot, &reading->stacks[i], totals_fd, after_ns);
 	return error;
 }
 

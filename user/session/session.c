@@ -45,8 +45,6 @@ static int fill_pid_namespace(struct dt_config *config)
 	return 0;
 }
 
-#define SPARE_ROWS_SHARE 64              /* of the live table: at most one in so many rows is spare */
-
 static int fill_config(const struct dt_session *session, struct dt_config *config)
 {
 	if (getrandom(&config->hash_seed, sizeof(config->hash_seed), 0) != sizeof(config->hash_seed))
@@ -55,7 +53,6 @@ static int fill_config(const struct dt_session *session, struct dt_config *confi
 	config->stack = session->stack;
 	config->follow = session->follow;
 	config->choice = session->choice;
-	config->spare_rows_max = bpf_map__max_entries(session->bpf->maps.live) / SPARE_ROWS_SHARE;
 	config->domain_count = session->domains.count;
 	config->domains_excluded = session->domains.excluded;
 	memcpy(config->domains, session->domains.ids, sizeof(config->domains));
@@ -100,7 +97,25 @@ static int load_object(struct dt_session *session)
 	return error;
 }
 
-static int load_programs(struct dt_session *session, uint32_t live_blocks_max)
+/* The table of live blocks is not among them: it grows. */
+static int size_tables(const struct dt_session *session)
+{
+	struct bpf_map *const maps[DT_TABLE_COUNT] = {
+		[DT_TABLE_traces] = session->bpf->maps.traces,
+		[DT_TABLE_totals] = session->bpf->maps.totals,
+		[DT_TABLE_past] = session->bpf->maps.past,
+		[DT_TABLE_codes] = session->bpf->maps.codes,
+		[DT_TABLE_events] = session->bpf->maps.events,
+	};
+	int error = 0;
+
+	for (int i = 0; i < DT_TABLE_COUNT && !error; i++)
+		if (maps[i])
+			error = bpf_map__set_max_entries(maps[i], (uint32_t)session->tables.rows[i]);
+	return error;
+}
+
+static int load_programs(struct dt_session *session)
 {
 	const struct dt_log *log = &session->log;
 	int error;
@@ -109,7 +124,9 @@ static int load_programs(struct dt_session *session, uint32_t live_blocks_max)
 	session->bpf = domtrace_bpf__open();
 	if (!session->bpf)
 		return dt_log_error(log, -errno, "cannot open the BPF object: %s", strerror(errno));
-	error = live_blocks_max ? bpf_map__set_max_entries(session->bpf->maps.live, live_blocks_max) : 0;
+	error = size_tables(session);
+	if (!error)
+		error = dt_live_prepare(session->bpf, session->tables.rows[DT_TABLE_live], &session->live);
 	if (!error)
 		error = fill_config(session, (struct dt_config *)&session->bpf->rodata->config);
 	if (!error)
@@ -192,6 +209,8 @@ static int session_start(struct dt_session *session, const struct dt_session_opt
 
 	if (!error)
 		error = parse_stack(opts, &session->stack);
+	if (!error)
+		error = dt_tables_parse(opts->tables, &opts->log, &session->tables);
 	session->domains.filter.python_frames = session->stack != DT_STACK_NATIVE;
 	if (!error && (opts->all || opts->children))
 		error = dt_choice_read(opts, &session->choice);
@@ -211,9 +230,10 @@ static int session_start(struct dt_session *session, const struct dt_session_opt
 	session->modules.cheap_sites = session->features.has[DT_FEATURE_CHEAP_SITES];
 	session->modules.python_alloc = session->domains.filter.sources[DT_SOURCE_PYTHON];
 	session->modules.log = &session->log;
-	error = load_programs(session, opts->live_blocks_max);
+	error = load_programs(session);
 	if (error)
 		return error;
+	dt_live_start(&session->live);
 	error = open_queues(session);
 	if (!error)
 		error = dt_images_start(session->bpf);
@@ -223,7 +243,7 @@ static int session_start(struct dt_session *session, const struct dt_session_opt
 	if (!error)
 		error = dt_publish_new(session->bpf, session->unwind, &session->publish);
 	if (!error)
-		error = dt_collect_new(session->bpf, &session->collect);
+		error = dt_collect_new(session->bpf, &session->live, &session->collect);
 	if (!error)
 		error = start_naming(session, opts);
 	if (!error)
@@ -269,6 +289,7 @@ void dt_session_free(struct dt_session *session)
 	dt_modules_clear(&session->modules);
 	dt_publish_free(session->publish);
 	dt_unwind_free(session->unwind);
+	dt_live_close(&session->live);
 	ring_buffer__free(session->ring);
 	domtrace_bpf__destroy(session->bpf);
 	if (session->epoll_fd >= 0)

@@ -14,8 +14,10 @@
 #include "session/collect.h"
 #include "session/domains.h"
 #include "session/feature.h"
+#include "session/live.h"
 #include "session/module.h"
 #include "session/publish.h"
+#include "session/tables.h"
 #include "session/traced.h"
 #include "session/tracebacks.h"
 #include "session/unwind.h"
@@ -37,6 +39,9 @@ struct dt_session {
 	struct domtrace_bpf *bpf;
 	struct ring_buffer *ring;
 	int epoll_fd;
+	struct dt_tables tables;
+	struct dt_live live;
+	bool rows_are_scarce;           /* of live blocks */
 	struct dt_unwind *unwind;
 	struct dt_publish *publish;
 	struct dt_modules modules;

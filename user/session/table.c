@@ -75,14 +75,19 @@ static int gather_key(void *context, const void *key, const void *value)
 	return 0;
 }
 
-int dt_table_remove(int map_fd, size_t key_size, size_t value_size, dt_table_choose_fn choose, void *context)
+int dt_table_remove(int map_fd, size_t key_size, size_t value_size, dt_table_choose_fn choose, void *context, size_t *removed)
 {
 	struct removal removal = { .key_size = key_size, .choose = choose, .context = context };
 	int error = dt_table_each(map_fd, key_size, value_size, gather_key, &removal);
 
-	for (size_t i = 0; i < removal.count && !error; i++)
-		if (bpf_map_delete_elem(map_fd, removal.keys + i * key_size) && errno != ENOENT)
+	for (size_t i = 0; i < removal.count && !error; i++) {
+		bool gone = !bpf_map_delete_elem(map_fd, removal.keys + i * key_size);
+
+		if (!gone && errno != ENOENT)
 			error = -errno;
+		if (removed)
+			*removed += gone;
+	}
 	free(removal.keys);
 	return error;
 }

@@ -10,8 +10,9 @@
 typedef int (*dt_table_fn)(void *context, const void *key, const void *value);
 int dt_table_each(int map_fd, size_t key_size, size_t value_size, dt_table_fn fn, void *context);
 
-/* Removes the rows that `choose` chooses. Rows that come meanwhile may or may not be seen. */
+/* Removes the rows that `choose` chooses, and adds their number to *removed, if that is wanted. Rows that come meanwhile may or may not be seen. */
 typedef bool (*dt_table_choose_fn)(void *context, const void *key, const void *value);
-int dt_table_remove(int map_fd, size_t key_size, size_t value_size, dt_table_choose_fn choose, void *context);
+int dt_table_remove(int map_fd, size_t key_size, size_t value_size, dt_table_choose_fn choose, void *context,
+		    size_t *removed);
 
 #endif

@@ -154,7 +154,7 @@ static int fill_snapshot(struct dt_session *session, const char *label, bool end
 {
 	size_t count;
 	DT_FREE struct dt_traced **chosen = choose_processes(session, ended, &count);
-	int error = chosen ? dt_inherit_find(session->bpf, chosen, count, session->tracebacks) : -ENOMEM;
+	int error = chosen ? dt_inherit_find(session->bpf, &session->live, chosen, count, session->tracebacks) : -ENOMEM;
 
 	if (!error)
 		error = find_names(session);

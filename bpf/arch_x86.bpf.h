@@ -17,26 +17,28 @@
 #define ARCH_SIGNAL_WORDS 7
 
 struct call_registers {
-	__u64 arguments[3];
+	__u64 arguments[4];
 	__u64 stack;                    /* address of the word that holds the return address */
 };
 
 static __always_inline void arch_at_entry(const struct pt_regs *ctx, struct call_registers *registers)
 {
-	__u64 first = PT_REGS_PARM1(ctx), second = PT_REGS_PARM2(ctx), third = PT_REGS_PARM3(ctx);
+	__u64 first = PT_REGS_PARM1(ctx), second = PT_REGS_PARM2(ctx), third = PT_REGS_PARM3(ctx), fourth = PT_REGS_PARM4(ctx);
 
 	/* All are read here: the verifier takes no address in the context that is chosen at run time. */
-	asm volatile("" : "+r"(first), "+r"(second), "+r"(third));
+	asm volatile("" : "+r"(first), "+r"(second), "+r"(third), "+r"(fourth));
 	registers->arguments[0] = first;
 	registers->arguments[1] = second;
 	registers->arguments[2] = third;
+	registers->arguments[3] = fourth;
 	registers->stack = PT_REGS_SP(ctx);
 }
 
 static __always_inline __u64 arch_argument(const struct call_registers *registers, __u8 position)
 {
 	return position == 0 ? registers->arguments[0] :
-	       position == 1 ? registers->arguments[1] : registers->arguments[2];
+	       position == 1 ? registers->arguments[1] :
+	       position == 2 ? registers->arguments[2] : registers->arguments[3];
 }
 
 /* The slot that the return address was in before `ret` took it. */

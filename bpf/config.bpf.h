@@ -32,7 +32,7 @@ struct dt_site_row {
 	__u8 source, shape, size, count, block, out;
 };
 
-#define SITE_ROWS 32                    /* a power of two, so that a mask bounds an index */
+#define SITE_ROWS 256                   /* a power of two, so that a mask bounds an index */
 _Static_assert(DT_SITE_COUNT <= SITE_ROWS, "sites.def has outgrown SITE_ROWS");
 
 static const struct dt_site_row sites[SITE_ROWS] = {

@@ -153,6 +153,7 @@ static __always_inline int alloc_at_return(struct pt_regs *ctx, enum dt_source s
 	outcome = call_outcome(call, PT_REGS_RC(ctx), &address);
 	if (outcome == CALL_ALLOCATED)
 		account_walk(&account, PT_REGS_IP(ctx), PT_REGS_SP(ctx), PT_REGS_FP(ctx));
+	thread->booked = address;
 	call_book(&account, call, outcome, address);
 	scratch_release(account.scratch);
 	return 0;
@@ -217,8 +218,8 @@ static __always_inline bool free_is_second(const struct account *account, struct
 	return is_second;
 }
 
-SEC("?uprobe")
-int free_enter(struct pt_regs *ctx)
+/* `hands_on`: the function may end in another one that frees, which is then the same free. */
+static __always_inline int free_at_entry(struct pt_regs *ctx, bool hands_on)
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 	const struct dt_site_row *site = site_row(cookie);
@@ -242,8 +243,70 @@ int free_enter(struct pt_regs *ctx)
 	if (!account_open(&account, thread, source, 0) || !call_is_wanted(&account, cookie))
 		return 0;
 	is_second = source == DT_SOURCE_PYTHON && free_is_second(&account, thread, address);
-	if (!account_remove(&account, address) && !is_inner && !is_second)
+	if (hands_on && !thread)
+		thread = thread_make(&account);
+	if (!account_remove(&account, address) && !is_inner && !is_second && !(thread && release_holds(thread, address, registers.stack)))
 		count_add(free_is_allocators(ctx, process_row(account.row)) ? DT_COUNTER_allocator_frees : DT_COUNTER_unmatched_frees);
+	if (hands_on && thread && !release_holds(thread, address, registers.stack)) {
+		thread->released = address;
+		thread->released_stack = registers.stack;
+	}
+	return 0;
+}
+
+SEC("?uprobe")
+int free_enter(struct pt_regs *ctx)
+{
+	return free_at_entry(ctx, false);
+}
+
+SEC("?uprobe")
+int release_enter(struct pt_regs *ctx)
+{
+	return free_at_entry(ctx, true);
+}
+
+/* ---- operator new ------------------------------------------------------------------------------------------------ */
+
+SEC("?uprobe")
+int new_enter(struct pt_regs *ctx)
+{
+	__u32 site = bpf_get_attach_cookie(ctx);
+	struct dt_thread *thread = thread_find();
+	struct call_registers registers;
+	struct account account;
+
+	arch_at_entry(ctx, &registers);
+	if (site >= DT_SITE_COUNT || (thread && call_holds(thread_call(thread, DT_SOURCE_LIBC), registers.stack)) ||
+	    !account_open(&account, thread, DT_SOURCE_LIBC, 0))
+		return 0;
+	if (!thread)
+		thread = thread_make(&account);
+	if (thread)
+		operator_new_enter(&account, thread, site, &registers);
+	return 0;
+}
+
+/* At each `ret` that may end it: the stack pointer is where it was at the entry, all saved registers are the caller's again. */
+SEC("?uprobe")
+int new_exit(struct pt_regs *ctx)
+{
+	__u64 address = PT_REGS_RC(ctx), stack = PT_REGS_SP(ctx);
+	struct dt_thread *thread = thread_find();
+	struct account account;
+
+	if (!thread || !operator_new_exit(thread, stack) || (address && address == thread->booked) ||
+	    !account_reopen(&account, thread, &thread->operator_new, DT_SOURCE_LIBC))
+		return 0;
+	if (!address) {
+		count_add(DT_COUNTER_failed_allocations);
+		return 0;
+	}
+	thread->booked = address;
+	account_walk(&account, thread->operator_new_return_address, stack + sizeof(stack), PT_REGS_FP(ctx));
+	if (account_add(&account, address, thread->operator_new.bytes, NULL))
+		count_add(DT_COUNTER_missed_frees);
+	scratch_release(account.scratch);
 	return 0;
 }
 

@@ -62,10 +62,10 @@ static __always_inline bool call_enter(const struct account *account, struct dt_
 	call->site = site_number;
 	call->bytes = call_bytes(site, registers);
 	call->block = site->shape == DT_SHAPE_OUT ? arch_argument(registers, site->out) :
-		      site->shape == DT_SHAPE_REALLOC ? arch_argument(registers, site->block) : 0;
+		      site->block != DT_NONE ? arch_argument(registers, site->block) : 0;
 	call->segments = account->segments;
 	/* Taken out now: once the allocator has it back, another thread may get its address before we see the return. */
-	call->has_old = site->shape == DT_SHAPE_REALLOC && call->block && live_take(account, call->block, &call->old);
+	call->has_old = site->block != DT_NONE && call->block && live_take(account, call->block, &call->old);
 	call->stack = registers->stack;
 	return true;
 }
@@ -100,10 +100,18 @@ static __always_inline enum call_outcome call_outcome(const struct dt_call *call
 			return CALL_FAILED;
 		return read_u64(call->block, address) ? CALL_ALLOCATED : CALL_UNREADABLE;
 	}
+	if (shape == DT_SHAPE_RESIZE) {
+		*address = call->block;
+		return result >= call->bytes ? CALL_ALLOCATED : CALL_FAILED;
+	}
 	*address = result;
 	if (result)
 		return CALL_ALLOCATED;
-	return shape == DT_SHAPE_REALLOC && call->block && !call->bytes ? CALL_FREED : CALL_FAILED;
+	if (!call->block || shape == DT_SHAPE_ALLOC)
+		return CALL_FAILED;
+	if (call->bytes && shape == DT_SHAPE_REALLOCF)
+		count_add(DT_COUNTER_failed_allocations);
+	return call->bytes && shape != DT_SHAPE_REALLOCF ? CALL_FAILED : CALL_FREED;
 }
 
 /* Books a call that has returned. The account's scratch holds its traceback if it allocated. */
@@ -117,7 +125,7 @@ static __always_inline void call_book(const struct account *account, const struc
 			live_put_back(account, call->block, &call->old);
 		return;
 	}
-	if (!replaces && call->block && site_row(call->site)->shape == DT_SHAPE_REALLOC)
+	if (!replaces && call->block && site_row(call->site)->block != DT_NONE)
 		count_add(DT_COUNTER_unmatched_frees);
 	if (outcome == CALL_ALLOCATED) {
 		if (account_add(account, address, call->bytes, replaces ? &call->old : NULL))
@@ -128,4 +136,45 @@ static __always_inline void call_book(const struct account *account, const struc
 		account_end(account, &call->old);
 	if (outcome == CALL_UNREADABLE)
 		count_add(DT_COUNTER_arguments_unreadable);
+}
+
+/*
+ * operator new may be left by an exception, which the kernel's return trampoline on the stack would stop: the program would be
+ * terminated. So its return is not probed, but the `ret` instructions that its code ends with, and whether a call of it is still going on is not
+ * known. What is called inside (the new handler, the exception's own memory) may be the program's. So it holds no call: each books what
+ * it returns, the innermost first, and a block that is booked already is not booked again.
+ */
+static __always_inline void operator_new_enter(const struct account *account, struct dt_thread *thread, __u32 site_number,
+					       const struct call_registers *registers)
+{
+	struct dt_call *call = &thread->operator_new;
+	__u64 return_address = 0;
+
+	call->stack = read_u64(registers->stack, &return_address) ? registers->stack : 0;
+	call->site = site_number;
+	call->bytes = call_bytes(site_row(site_number), registers);
+	call->segments = account->segments;
+	thread->operator_new_return_address = return_address;
+	thread->booked = 0;
+}
+
+/*
+ * Does the thread return from it now, from the slot at `stack`? The same `ret` may end other functions, too; should an
+ * earlier call have been left by an exception, then another call has left another return address in its slot.
+ */
+static __always_inline bool operator_new_exit(struct dt_thread *thread, __u64 stack)
+{
+	__u64 return_address;
+
+	if (!thread->operator_new.stack || stack != thread->operator_new.stack || !read_u64(stack, &return_address) ||
+	    return_address != thread->operator_new_return_address)
+		return false;
+	thread->operator_new.stack = 0;
+	return true;
+}
+
+/* Is a free of `block` from the slot at `stack` the rest of a RELEASE that the thread is in? */
+static __always_inline bool release_holds(const struct dt_thread *thread, __u64 block, __u64 stack)
+{
+	return thread->released == block && stack <= thread->released_stack;
 }

@@ -51,6 +51,7 @@ struct dt_session_opts {
 	const char *const *without;     /* NULL-terminated names of features not to use; NULL: use what is there */
 	uint32_t frame_limit;           /* frames of each kind kept per traceback, 1 … 256; 0: 64 */
 	const char *const *tables;      /* NULL-terminated "live=400M", …: bytes of tables of the kernel; NULL: as dt_table_name() tells */
+	const char *const *allocators;  /* NULL-terminated "FILE" or "FILE:PREFIX": further files whose functions are an allocator's; NULL: none */
 	const char *stack;              /* which frames: "auto", "python", "native", "mixed"; NULL: "auto" */
 	bool patch_python;              /* domain python: pointers in the memory of running processes may be changed while they are traced */
 	bool raw_names;                 /* function names as the linker knows them, not demangled */

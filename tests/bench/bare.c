@@ -22,7 +22,7 @@
 enum method { METHOD_SESSION, METHOD_MULTI, METHOD_SINGLE };
 
 struct places {
-	uint64_t offsets[DT_SITE_COUNT], cookies[DT_SITE_COUNT];
+	uint64_t offsets[DT_SITE_PLANS_MAX], cookies[DT_SITE_PLANS_MAX];
 	size_t count;
 };
 
@@ -73,7 +73,7 @@ static void attach(enum method method, bool session, bool returns, const char *p
 
 static bool shape_returns(enum dt_shape shape)
 {
-	return shape == DT_SHAPE_ALLOC || shape == DT_SHAPE_OUT || shape == DT_SHAPE_REALLOC;
+	return dt_shape_returns(shape);
 }
 
 static void attach_sites(const struct dt_site_plan *plans, size_t count, enum dt_source source, enum method method, const char *path, pid_t pid)
@@ -84,7 +84,7 @@ static void attach_sites(const struct dt_site_plan *plans, size_t count, enum dt
 		const struct dt_site_info *info = dt_site_info(plans[i].site);
 		struct places *places = shape_returns(info->shape) ? &calls : &events;
 
-		if (info->source != source)
+		if (info->source != source || info->shape == DT_SHAPE_NEW)
 			continue;
 		places->offsets[places->count] = plans[i].offset;
 		places->cookies[places->count++] = plans[i].site;
@@ -122,7 +122,7 @@ static void plan(const char *path, bool cheap, struct dt_site_plan **plans, size
 	int error = fd < 0 ? -errno : dt_elf_open(fd, &elf);
 
 	if (!error)
-		error = dt_sites_plan(elf, path, cheap, &log_to_stderr, plans, count);
+		error = dt_sites_plan(elf, &(struct dt_site_search){ path, cheap, NULL, &log_to_stderr }, plans, count);
 	if (error)
 		give_up(path, error);
 	dt_elf_close(elf);

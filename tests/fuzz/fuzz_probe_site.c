@@ -53,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		FUZZ_EXPECT(memcmp(site.bytes, "\x0f\x1f\x44\0\0", 5) || site.size != 5);
 		FUZZ_EXPECT(strnlen(site.instruction, sizeof(site.instruction)) < sizeof(site.instruction));
 	}
-	error = dt_probe_site_find_callers(elf, entry, returns, 4, &count);
+	error = dt_probe_site_find_callers(elf, entry, 0, UINT64_MAX, returns, 4, &count);
 	for (size_t i = 0; !error && i < count && i < 4; i++)
 		FUZZ_EXPECT(returns[i] >= TEXT_VADDR + 5 && returns[i] <= TEXT_VADDR + bytes.size);
 	dt_elf_close(elf);

@@ -94,7 +94,7 @@ static void test_losses(void **state)
 
 static void test_sites(void **state)
 {
-	char expected[2048] = "", found[2048], *to = found;
+	char expected[8192] = "", found[8192], *to = found;
 
 	(void)state;
 #define DT_SITE(symbol, ...) strcat(expected, ".Fn " #symbol "\n");

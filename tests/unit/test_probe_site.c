@@ -184,7 +184,7 @@ static void test_what_is_no_code(void **state)
 	(void)state;
 	assert_int_equal(dt_probe_site_find(elf, entry_of(elf, "dt_data"), &site), -ENXIO);
 	assert_int_equal(dt_probe_site_find(elf, UINT64_MAX, &site), -ENXIO);
-	assert_int_equal(dt_probe_site_find_callers(elf, UINT64_MAX, NULL, 0, &count), -ENXIO);
+	assert_int_equal(dt_probe_site_find_callers(elf, UINT64_MAX, 0, UINT64_MAX, NULL, 0, &count), -ENXIO);
 }
 
 static void test_callers(void **state)
@@ -194,7 +194,7 @@ static void test_callers(void **state)
 	size_t count;
 
 	(void)state;
-	assert_int_equal(dt_probe_site_find_callers(elf, callee, returns, 4, &count), 0);
+	assert_int_equal(dt_probe_site_find_callers(elf, callee, 0, UINT64_MAX, returns, 4, &count), 0);
 	assert_int_equal(count, 3);
 	assert_int_equal(returns[0], from + 5);
 	assert_int_equal(returns[1], from + 10);
@@ -202,10 +202,10 @@ static void test_callers(void **state)
 	assert_int_equal(returns[2], from + 26);
 	assert_int_equal(returns[3], 7);
 	returns[1] = 7;
-	assert_int_equal(dt_probe_site_find_callers(elf, callee, returns, 1, &count), 0);
+	assert_int_equal(dt_probe_site_find_callers(elf, callee, 0, UINT64_MAX, returns, 1, &count), 0);
 	assert_int_equal(count, 3);
 	assert_int_equal(returns[1], 7);
-	assert_int_equal(dt_probe_site_find_callers(elf, entry_of(elf, "dt_case_returns"), NULL, 0, &count), 0);
+	assert_int_equal(dt_probe_site_find_callers(elf, entry_of(elf, "dt_case_returns"), 0, UINT64_MAX, NULL, 0, &count), 0);
 	assert_int_equal(count, 0);
 }
 
@@ -240,7 +240,7 @@ static void test_debian_libc(void **state)
 	for (size_t i = 0; i < DT_ARRAY_SIZE(sites); i++)
 		expect_site(elf, sites[i].name, sites[i].distance, sites[i].emulated);
 	/* tcache_thread_shutdown (twice) and realloc(p, 0). */
-	assert_int_equal(dt_probe_site_find_callers(elf, entry_of(elf, "free"), returns, 8, &count), 0);
+	assert_int_equal(dt_probe_site_find_callers(elf, entry_of(elf, "free"), 0, UINT64_MAX, returns, 8, &count), 0);
 	assert_int_equal(count, 3);
 	for (size_t i = 0; i < count; i++) {
 		const uint8_t *bytes;

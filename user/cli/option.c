@@ -156,6 +156,8 @@ const struct dt_option dt_option_table[DT_OPTION_COUNT + 1] = {
 	  "only this domain: libc, numpy, pandas, a number of tracemalloc's, or python; '!NAME' leaves one out; repeatable" },
 	{ 0, "patch-python", NULL, TRACE, set_true, AT(patch_python), 0, 0, NULL,
 	  "-d python of running processes: change pointers in their memory, while traced, where calls cannot be seen otherwise" },
+	{ 0, "allocator", "FILE[:PREFIX]", TRACE | SITES, set_list, AT(allocators), 0, 0, "a file, or a file and a prefix",
+	  "FILE, a name or a path as in maps, has an allocator, its functions PREFIXmalloc ...; repeatable" },
 	{ 'i', "interval", "SECONDS", TRACE, set_seconds, AT(interval_ns), 0, 0, "a number of seconds above 0",
 	  "a snapshot every so often, e.g. 0.5" },
 	{ 'c', "count", "N", TRACE, set_number, AT(count), 1, UINT64_MAX, NULL,

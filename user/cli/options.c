@@ -145,6 +145,7 @@ void dt_options_clear(struct dt_options *options)
 	free(options->domains);
 	free(options->without);
 	free(options->tables);
+	free(options->allocators);
 	*options = (struct dt_options){ 0 };
 }
 
@@ -155,6 +156,7 @@ struct dt_session_opts dt_options_session(const struct dt_options *options, cons
 		.log = *log,
 		.domains = options->domains,
 		.without = options->without,
+		.allocators = options->allocators,
 		.frame_limit = (uint32_t)options->frame_limit,
 		.tables = options->tables,
 		.stack = options->stack,

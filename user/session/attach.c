@@ -26,6 +26,9 @@ enum role {
 	ROLE_ALLOC_EXIT,
 	ROLE_ALLOC_SESSION,
 	ROLE_FREE,
+	ROLE_RELEASE,
+	ROLE_NEW_ENTER,
+	ROLE_NEW_EXIT,
 	ROLE_TRACK,
 	ROLE_UNTRACK,
 	ROLE_CODE,
@@ -43,6 +46,9 @@ static const struct {
 	[ROLE_ALLOC_EXIT] = { "alloc_exit", true, false, { false, true, true } },
 	[ROLE_ALLOC_SESSION] = { "alloc_session", false, true, { true, false, false } },
 	[ROLE_FREE] = { "free_enter", false, false, { true, true, true } },
+	[ROLE_RELEASE] = { "release_enter", false, false, { true, true, true } },
+	[ROLE_NEW_ENTER] = { "new_enter", false, false, { true, true, true } },
+	[ROLE_NEW_EXIT] = { "new_exit", false, false, { true, true, true } }, /* at its ends, not at its return */
 	[ROLE_TRACK] = { "track_enter", false, false, { true, true, true } },
 	[ROLE_UNTRACK] = { "untrack_enter", false, false, { true, true, true } },
 	[ROLE_CODE] = { "code_enter", false, false, { true, true, true } },
@@ -54,6 +60,10 @@ static bool role_serves(enum role role, enum dt_shape shape)
 	switch (shape) {
 	case DT_SHAPE_FREE:
 		return role == ROLE_FREE;
+	case DT_SHAPE_RELEASE:
+		return role == ROLE_RELEASE;
+	case DT_SHAPE_NEW:
+		return role == ROLE_NEW_ENTER || role == ROLE_NEW_EXIT;
 	case DT_SHAPE_TRACK:
 		return role == ROLE_TRACK;
 	case DT_SHAPE_UNTRACK:
@@ -89,10 +99,26 @@ int dt_attach_prepare(struct domtrace_bpf *bpf, enum dt_attach_method method)
 
 /* ---- places ------------------------------------------------------------------------------------------------------ */
 
+#define PLACES_MAX 1024                 /* of one program in one file */
+_Static_assert(DT_SITE_PLANS_MAX < PLACES_MAX, "each function takes one, but for its ends");
+
 struct places {
-	uint64_t offsets[DT_SITE_COUNT + 1], cookies[DT_SITE_COUNT + 1];
+	uint64_t offsets[PLACES_MAX], cookies[PLACES_MAX];
 	size_t count;
 };
+
+/* Once each: functions may end in the same code. */
+static void add_place(struct places *places, uint64_t offset, uint64_t cookie, bool *full)
+{
+	for (size_t i = 0; i < places->count; i++)
+		if (places->offsets[i] == offset)
+			return;
+	*full = *full || places->count == PLACES_MAX;
+	if (places->count == PLACES_MAX)
+		return;
+	places->offsets[places->count] = offset;
+	places->cookies[places->count++] = cookie;
+}
 
 static int attach_places(const struct dt_attach_target *target, enum role role, const char *path, pid_t pid,
 			 const struct places *places, struct dt_links *links)
@@ -119,8 +145,9 @@ static uint64_t find_place(const struct dt_module *module, const struct dt_attac
 	return role == ROLE_MAPPINGS ? module->debug_state_vaddr : 0;
 }
 
-static void collect_places(const struct dt_module *module, const struct dt_attach_filter *filter, enum role role, struct places *places)
+static int collect_places(const struct dt_module *module, const struct dt_attach_filter *filter, enum role role, struct places *places)
 {
+	bool full = false;
 	uint64_t place;
 
 	places->count = 0;
@@ -130,19 +157,23 @@ static void collect_places(const struct dt_module *module, const struct dt_attac
 
 		if (!filter->sources[info->source] || !role_serves(role, info->shape))
 			continue;
-		places->offsets[places->count] = plan->offset;
-		places->cookies[places->count++] = plan->cookie;
+		if (role != ROLE_NEW_EXIT)
+			add_place(places, plan->offset, plan->cookie, &full);
+		for (size_t end = 0; role == ROLE_NEW_EXIT && end < plan->end_count; end++)
+			add_place(places, plan->end_offsets[end], plan->cookie, &full);
 	}
 	place = find_place(module, filter, role);
 	if (place && !dt_elf_vaddr_to_offset(module->elf, place, &places->offsets[0])) {
 		places->cookies[0] = 0;
 		places->count = 1;
 	}
+	return full ? -E2BIG : 0;
 }
 
 /* Returns before entries: no entry may be seen whose return is not. */
 static const enum role attach_order[] = {
-	ROLE_ALLOC_EXIT, ROLE_ALLOC_ENTER, ROLE_ALLOC_SESSION, ROLE_FREE, ROLE_TRACK, ROLE_UNTRACK, ROLE_CODE, ROLE_MAPPINGS,
+	ROLE_ALLOC_EXIT, ROLE_ALLOC_ENTER, ROLE_ALLOC_SESSION, ROLE_FREE, ROLE_RELEASE, ROLE_NEW_EXIT, ROLE_NEW_ENTER,
+	ROLE_TRACK, ROLE_UNTRACK, ROLE_CODE, ROLE_MAPPINGS,
 };
 
 int dt_attach_module(const struct dt_attach_target *target, pid_t pid, const struct dt_mapping *mapping,
@@ -158,10 +189,9 @@ int dt_attach_module(const struct dt_attach_target *target, pid_t pid, const str
 
 		if (!roles[role].methods[target->method])
 			continue;
-		collect_places(module, target->filter, role, &places);
-		if (!places.count)
-			continue;
-		error = attach_places(target, role, path, target->for_all ? 0 : pid, &places, links);
+		error = collect_places(module, target->filter, role, &places);
+		if (!error && places.count)
+			error = attach_places(target, role, path, target->for_all ? 0 : pid, &places, links);
 	}
 	if (error) {
 		dt_links_cut(links, before);

@@ -85,18 +85,17 @@ int dt_doctor_write(const struct dt_session_opts *opts, FILE *out, bool *ret_abl
 
 static void write_names(const struct dt_site_plan *plan, FILE *out)
 {
-	fputs(dt_site_info(plan->site)->symbol, out);
-	for (int site = 0; site < DT_SITE_COUNT; site++)
-		if (plan->aliases & 1u << site)
-			fprintf(out, " = %s", dt_site_info((enum dt_site)site)->symbol);
+	for (size_t i = 0; i < plan->name_count; i++)
+		fprintf(out, "%s%s", i ? " = " : "", plan->names[i]);
 }
 
 static const char *plan_method(const struct dt_site_plan *plan, enum dt_attach_method method)
 {
 	enum dt_shape shape = dt_site_info(plan->site)->shape;
-	bool returns = shape == DT_SHAPE_ALLOC || shape == DT_SHAPE_OUT || shape == DT_SHAPE_REALLOC;
 
-	if (returns)
+	if (shape == DT_SHAPE_NEW)
+		return method == DT_ATTACH_SINGLE ? "single, entry and each ret" : "multi, entry and each ret";
+	if (dt_shape_returns(shape))
 		return method == DT_ATTACH_SESSION ? "session" : method == DT_ATTACH_MULTI ? "multi, entry and return" : "single, entry and return";
 	return method == DT_ATTACH_SINGLE ? "single, entry" : "multi, entry";
 }
@@ -147,7 +146,8 @@ static int write_process(struct dt_modules *modules, pid_t pid, enum dt_attach_m
 
 int dt_sites_write(const struct dt_session_opts *opts, pid_t pid, FILE *out)
 {
-	struct dt_modules modules = { .log = &opts->log };
+	struct dt_allocators allocators = { 0 };
+	struct dt_modules modules = { .log = &opts->log, .allocators = &allocators };
 	struct dt_features features = { 0 };
 	char missing[128];
 	DT_FD int pidfd = -1;
@@ -161,8 +161,12 @@ int dt_sites_write(const struct dt_session_opts *opts, pid_t pid, FILE *out)
 	error = dt_features_probe(opts->without, &opts->log, &features);
 	if (error)
 		return error;
+	error = dt_allocators_parse(opts->allocators, &opts->log, &allocators);
+	if (error)
+		return error;
 	modules.cheap_sites = features.has[DT_FEATURE_CHEAP_SITES];
 	error = write_process(&modules, pid, dt_attach_method_choose(&features), out);
 	dt_modules_clear(&modules);
+	dt_allocators_clear(&allocators);
 	return error;
 }

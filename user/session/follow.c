@@ -124,7 +124,8 @@ static int try_python_calls(struct dt_session *session, struct dt_traced *traced
 }
 
 static const char *const source_wants[DT_SOURCE_COUNT] = {
-	[DT_SOURCE_LIBC] = "no file it maps defines malloc, so there is no libc domain in it",
+	[DT_SOURCE_LIBC] = "no file it maps defines malloc or another allocation function that is known, so there is no libc domain in it; "
+			   "name an allocator of its own with --allocator",
 	[DT_SOURCE_PYTHON] = "no file it maps is a CPython whose allocators can be probed",
 	[DT_SOURCE_TRACEMALLOC] = "no file it maps defines PyTraceMalloc_Track, so there is no Python in it and none of the domains asked for",
 };
@@ -140,8 +141,13 @@ static int check_sites(const struct dt_session *session, const struct dt_traced 
 			return dt_log_error(&session->log, -ENOENT, "process %d (%s) cannot be traced: %s",
 					    (int)traced->pid, traced->info.comm, source_wants[source]);
 	}
+	for (size_t i = 0; !any && i < traced->attached_count; i++)
+		if (dt_module_is_stripped(traced->attached[i]))
+			return dt_log_error(&session->log, -ENOENT, "process %d (%s) cannot be traced: %s is linked statically and stripped of its "
+					    "symbols, so its allocator's functions cannot be found; run one with symbols (strip --strip-debug keeps them)",
+					    (int)traced->pid, traced->info.comm, traced->attached[i]->path);
 	return any ? 0 : dt_log_error(&session->log, -ENOENT, "process %d (%s) cannot be traced: no file it maps defines an allocation "
-				      "function of the traced domains", (int)traced->pid, traced->info.comm);
+				      "function of the traced domains; name an allocator of its own with --allocator", (int)traced->pid, traced->info.comm);
 }
 
 /* Gives a process a slot, and makes it known: the programs send what they see before userspace is done with it. */

@@ -21,13 +21,37 @@ static void module_free(struct dt_module *module)
 	free(module);
 }
 
-/* The calls of free() that never hand back a block of the program: those that do not go through the PLT. */
+/*
+ * Where glibc's malloc.c calls its own free(), for blocks that the program has given back already (the end of a thread's cache). In its
+ * library these are the calls that do not go through the PLT. In a program that carries it no call does, and a symbol is needed.
+ */
+static bool find_allocator_range(const struct dt_module *module, uint64_t *ret_start, uint64_t *ret_end)
+{
+	struct dt_elf_symbol symbol;
+
+	*ret_start = 0;
+	*ret_end = UINT64_MAX;
+	if (!module->has_tls_layout)
+		return false;
+	if (!dt_elf_entry(module->elf) || dt_elf_interpreter(module->elf))
+		return true;
+	if (dt_elf_find_symbol(module->elf, "__malloc_arena_thread_freeres", &symbol))
+		return false;
+	*ret_start = symbol.vaddr;
+	*ret_end = symbol.vaddr + symbol.size;
+	return true;
+}
+
 static int find_allocator_calls(struct dt_module *module)
 {
+	uint64_t start, end;
+
 	for (size_t i = 0; i < module->plan_count; i++) {
 		if (dt_site_info(module->plans[i].site)->shape != DT_SHAPE_FREE)
 			continue;
-		return dt_probe_site_find_callers(module->elf, module->plans[i].entry_vaddr, module->allocator_calls,
+		if (!find_allocator_range(module, &start, &end))
+			return 0;
+		return dt_probe_site_find_callers(module->elf, module->plans[i].entry_vaddr, start, end, module->allocator_calls,
 						  DT_ALLOCATOR_CALLS_MAX, &module->allocator_call_count);
 	}
 	return 0;
@@ -98,8 +122,8 @@ static int find_python_alloc(struct dt_modules *modules, struct dt_module *modul
 		return 0;
 	error = dt_python_alloc_find(module->elf, &module->python_alloc);
 	if (!error)
-		error = dt_sites_plan_python(module->elf, module->path, modules->cheap_sites, modules->log, &module->python_alloc,
-					     module->plans, &module->plan_count);
+		error = dt_sites_plan_python(module->elf, &(struct dt_site_search){ module->path, modules->cheap_sites, NULL, modules->log },
+					     &module->python_alloc, module->plans, &module->plan_count);
 	module->has_python_alloc = !error;
 	return error == -ENOMEM ? error : 0;
 }
@@ -107,8 +131,10 @@ static int find_python_alloc(struct dt_modules *modules, struct dt_module *modul
 /* What attaching to it takes. */
 static int read_sites(struct dt_modules *modules, struct dt_module *module)
 {
-	int error = dt_sites_plan(module->elf, module->path, modules->cheap_sites, modules->log, &module->plans, &module->plan_count);
+	const struct dt_site_search search = { module->path, modules->cheap_sites, modules->allocators, modules->log };
+	int error = dt_sites_plan(module->elf, &search, &module->plans, &module->plan_count);
 
+	module->has_tls_layout = !dt_python_read_tls_layout(module->elf, &module->tls_first_block, &module->tls_blocks);
 	if (!error)
 		error = find_allocator_calls(module);
 	if (error)
@@ -119,7 +145,6 @@ static int read_sites(struct dt_modules *modules, struct dt_module *module)
 	error = find_python_alloc(modules, module);
 	if (error)
 		return error;
-	module->has_tls_layout = !dt_python_read_tls_layout(module->elf, &module->tls_first_block, &module->tls_blocks);
 	module->debug_state_vaddr = find_debug_state(module->elf);
 	if (module->debug_state_vaddr)
 		module->loader_state_vaddr = find_loader_state(module->elf);
@@ -234,6 +259,18 @@ void dt_modules_clear(struct dt_modules *modules)
 		HASH_DEL(modules->table, module);
 		module_free(module);
 	}
+}
+
+static int is_function(void *context, const struct dt_elf_symbol *symbol)
+{
+	(void)context;
+	return symbol->function;
+}
+
+bool dt_module_is_stripped(const struct dt_module *module)
+{
+	return module->elf && dt_elf_entry(module->elf) && !dt_elf_interpreter(module->elf) &&
+	       !dt_elf_each_symbol(module->elf, is_function, NULL);
 }
 
 int dt_module_bias(const struct dt_module *module, const struct dt_mapping *mapping, uint64_t *ret_bias)

@@ -50,6 +50,7 @@ struct dt_modules {
 	struct dt_unwind *unwind;       /* where unwind tables go */
 	bool cheap_sites;
 	bool python_alloc;              /* CPython's allocators are traced, too */
+	struct dt_allocators *allocators; /* named by the user; NULL: none */
 	const struct dt_log *log;
 };
 
@@ -61,6 +62,9 @@ int dt_modules_get(struct dt_modules *modules, pid_t pid, const struct dt_mappin
 /* Takes the probes out of all processes. */
 void dt_modules_detach(struct dt_modules *modules);
 void dt_modules_clear(struct dt_modules *modules);
+
+/* Is it a program that is linked statically and has no symbols, so that nothing can be found in it by name? */
+bool dt_module_is_stripped(const struct dt_module *module);
 
 /* Address minus vaddr in a process that maps the module there. -ENXIO: the mapping is of no segment. */
 int dt_module_bias(const struct dt_module *module, const struct dt_mapping *mapping, uint64_t *ret_bias);

@@ -211,6 +211,8 @@ static int session_start(struct dt_session *session, const struct dt_session_opt
 		error = parse_stack(opts, &session->stack);
 	if (!error)
 		error = dt_tables_parse(opts->tables, &opts->log, &session->tables);
+	if (!error)
+		error = dt_allocators_parse(opts->allocators, &session->log, &session->allocators);
 	session->domains.filter.python_frames = session->stack != DT_STACK_NATIVE;
 	if (!error && (opts->all || opts->children))
 		error = dt_choice_read(opts, &session->choice);
@@ -230,6 +232,7 @@ static int session_start(struct dt_session *session, const struct dt_session_opt
 	session->modules.cheap_sites = session->features.has[DT_FEATURE_CHEAP_SITES];
 	session->modules.python_alloc = session->domains.filter.sources[DT_SOURCE_PYTHON];
 	session->modules.log = &session->log;
+	session->modules.allocators = &session->allocators;
 	error = load_programs(session);
 	if (error)
 		return error;
@@ -287,6 +290,7 @@ void dt_session_free(struct dt_session *session)
 	dt_tracebacks_free(session->tracebacks);
 	dt_collect_free(session->collect);
 	dt_modules_clear(&session->modules);
+	dt_allocators_clear(&session->allocators);
 	dt_publish_free(session->publish);
 	dt_unwind_free(session->unwind);
 	dt_live_close(&session->live);
@@ -306,6 +310,9 @@ int dt_session_stop(struct dt_session *session)
 	if (session->stopped)
 		return -ESHUTDOWN;
 	session->stopped = true;
+	for (size_t i = 0; i < session->allocators.count; i++)
+		if (session->process_count && !session->allocators.list[i].matched)
+			dt_log_warning(&session->log, "--allocator: no process mapped a file that '%s' stands for", session->allocators.list[i].file);
 	dt_session_follow_stop(session);
 	for (size_t i = 0; i < session->process_count; i++) {
 		dt_publish_withdraw(session->publish, session->processes[i]);

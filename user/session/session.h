@@ -45,6 +45,7 @@ struct dt_session {
 	struct dt_unwind *unwind;
 	struct dt_publish *publish;
 	struct dt_modules modules;
+	struct dt_allocators allocators;
 	struct dt_tracebacks *tracebacks;
 	struct dt_collect *collect;
 	struct dt_traced **processes;

@@ -311,7 +311,7 @@ int dt_probe_site_find(const struct dt_elf *elf, uint64_t entry_vaddr, struct dt
 	return find_fallback(elf, &code, why, ret_site);
 }
 
-int dt_probe_site_find_callers(const struct dt_elf *elf, uint64_t entry_vaddr, uint64_t *returns, size_t max,
+int dt_probe_site_find_callers(const struct dt_elf *elf, uint64_t entry_vaddr, uint64_t start, uint64_t end, uint64_t *returns, size_t max,
 			       size_t *ret_count)
 {
 	const uint8_t *bytes;
@@ -328,7 +328,8 @@ int dt_probe_site_find_callers(const struct dt_elf *elf, uint64_t entry_vaddr, u
 			int32_t offset;
 
 			memcpy(&offset, bytes + at + 1, sizeof(offset));
-			if (bytes[at] != 0xe8 || vaddr + at + 5 + (uint64_t)(int64_t)offset != entry_vaddr)
+			if (bytes[at] != 0xe8 || vaddr + at + 5 + (uint64_t)(int64_t)offset != entry_vaddr ||
+			    vaddr + at + 5 < start || vaddr + at + 5 > end)
 				continue;
 			if (count < max)
 				returns[count] = vaddr + at + 5;

@@ -26,9 +26,10 @@ struct dt_probe_site {
 /* -ENXIO: the entry is not in the file's code. -ENOTSUP: no place can be probed (5-byte nop and nothing behind it). */
 int dt_probe_site_find(const struct dt_elf *elf, uint64_t entry_vaddr, struct dt_probe_site *ret_site);
 /*
- * Return addresses (vaddr) of direct calls to `entry_vaddr` in the file's own code: calls that do not go through the
- * PLT, so made by the same translation unit. *ret_count says how many there are, at most `max` are stored.
+ * Return addresses (vaddr), from `start` up to `end`, of direct calls to `entry_vaddr` in the file's own code: calls that do not
+ * go through the PLT. *ret_count says how many there are, at most `max` are stored.
  */
-int dt_probe_site_find_callers(const struct dt_elf *elf, uint64_t entry_vaddr, uint64_t *returns, size_t max, size_t *ret_count);
+int dt_probe_site_find_callers(const struct dt_elf *elf, uint64_t entry_vaddr, uint64_t start, uint64_t end, uint64_t *returns, size_t max,
+			       size_t *ret_count);
 
 #endif

@@ -13,6 +13,7 @@ import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import case_allocators
 import case_bad_input
 import case_documents
 import case_hostile
@@ -29,9 +30,9 @@ import case_unwind
 import case_verifier
 from harness import Failure, Place, Skip
 
-MODULES = (case_bad_input, case_documents, case_libc, case_names, case_python, case_python_versions, case_signals, case_programs, case_oracle,
-           case_real_programs, case_layers, case_unwind, case_verifier, case_hostile)
-DECLARED = 144  # cases in all: one that got lost would otherwise go unnoticed
+MODULES = (case_allocators, case_bad_input, case_documents, case_libc, case_names, case_python, case_python_versions, case_signals, case_programs,
+           case_oracle, case_real_programs, case_layers, case_unwind, case_verifier, case_hostile)
+DECLARED = 197  # cases in all: one that got lost would otherwise go unnoticed
 
 
 def run_case(build, name, function):

@@ -152,7 +152,7 @@ static inline void truth_block_end(struct truth *truth, const struct truth_block
 /* An allocator returned `address` (0: it refused). */
 static inline void truth_allocated(struct truth *truth, unsigned row, uintptr_t address, uint64_t bytes)
 {
-	struct truth_block missed;
+	struct truth_block block = { address, bytes, row, false }, missed;
 
 	if (!address) {
 		truth->failed_allocations++;
@@ -163,7 +163,7 @@ static inline void truth_allocated(struct truth *truth, unsigned row, uintptr_t 
 		truth_block_end(truth, &missed);
 	}
 	truth_book_allocation(truth, row, bytes);
-	truth_block_put(&(struct truth_block){.address = address, .bytes = bytes, .row = row});
+	truth_block_put(&block);
 }
 
 /* `address` is about to be freed. */
@@ -285,7 +285,7 @@ static inline void truth_put_row(const struct truth_name *name, const struct tru
 
 static inline void truth_put_totals(const struct truth *truth)
 {
-	struct truth_row sum = {0};
+	struct truth_row sum = { 0, 0, 0, 0 };
 
 	for (unsigned i = 0; i < TRUTH_ROWS_MAX; i++) {
 		sum.allocations += truth->rows[i].allocations;

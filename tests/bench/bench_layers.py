@@ -5,12 +5,16 @@ import threading
 from bench_memory import state
 from lanes import document, rounds
 
+BATCH = 1000000
+ROW_BYTES = 96  # of kernel memory for a live block (include/domtrace/tables.def)
+
 
 def measure_blocks(bench, blocks, every, count, taken):
     place = bench.place()
     child = bench.start(place, [bench.program("bench_layers")])
-    tracer = bench.trace(place, child, "--live-blocks", str(3 * blocks))
-    child.ask(f"grow {blocks} {every}")
+    tracer = bench.trace(place, child, "--table", f"live={3 * blocks * ROW_BYTES}")
+    for begin in range(0, blocks, BATCH):  # no answer may take long
+        child.ask(f"grow {min(BATCH, blocks - begin)} {every}")
     before = state(tracer.pid)["rss_bytes"]
     _, snapshot = tracer.snapshot()
     name = f"{blocks} blocks, " + (f"one in {every} tracked" if every else "none tracked")

@@ -16,20 +16,39 @@ import counted
 SUMS = ("allocations", "allocated_bytes", "frees", "freed_bytes")
 
 
-class Server:
-    """`processes --serve`: one program after the other, each to its end."""
+def serve_words(program, directory, limit=60, broken="nothing", without=()):
+    """What runs one program after the other, each to its end (tests/workload/processes/main.c)."""
+    words = [program, "--serve", directory, "--limit", str(limit), "--break", broken]
+    return words + [word for name in without for word in ("--without", name)]
 
-    def __init__(self, program, directory, environment=None, limit=60, broken="nothing", without=()):
+
+def tell(program, books):
+    return json.loads(subprocess.run([program, "--tell", books], stdout=subprocess.PIPE, check=True).stdout)
+
+
+def answered(program, told, root=""):
+    """(books, what is wrong with the run itself). `root`: of the server, where it is another one."""
+    path = root + told["books"]
+    books = tell(program, path)
+    os.unlink(path)
+    wrong = ["it hangs"] if told["hangs"] else []
+    if told["full"]:
+        wrong.append(f"more images than there is room for: {told['images']}")
+    return books, wrong + [f"{image_text(image)} ended in a way that was not its program's"
+                           for image in images(books) if not image["pid"] or image["end"] == "none"]
+
+
+class Server:
+    """`processes --serve`, preloaded."""
+
+    def __init__(self, program, directory, preload, limit=60, broken="nothing", without=()):
         self.program = program
-        self.directory = directory
         self.counts = os.path.join(directory, "counts")
-        os.makedirs(self.counts, exist_ok=True)
-        os.chmod(self.counts, 0o1777)
+        os.mkdir(self.counts)
         self.child = subprocess.Popen(
-            [program, "--serve", directory, "--limit", str(limit), "--break", broken,
-             *(word for name in without for word in ("--without", name))], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            env={**os.environ, "DT_COUNT": self.counts, **(environment or {})}, text=True)
-        self.pid = json.loads(self.child.stdout.readline())["pid"]
+            serve_words(program, directory, limit, broken, without), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "DT_COUNT": self.counts, "LD_PRELOAD": preload})
+        self.child.stdout.readline()
 
     def __enter__(self):
         return self
@@ -46,15 +65,7 @@ class Server:
         answer = self.child.stdout.readline()
         if not answer:
             return {"images": []}, [f"the server ended with {self.child.wait()}"]
-        told = json.loads(answer)
-        books = json.loads(subprocess.run([self.program, "--tell", told["books"]], stdout=subprocess.PIPE, check=True).stdout)
-        os.unlink(told["books"])
-        wrong = ["it hangs"] if told["hangs"] else []
-        if told["full"]:
-            wrong.append(f"more images than there is room for: {told['images']}")
-        wrong += [f"{image_text(image)} ended in a way that was not its program's"
-                  for image in images(books) if not image["pid"] or image["end"] == "none"]
-        return books, wrong
+        return answered(self.program, json.loads(answer))
 
 
 def images(books):
@@ -122,7 +133,7 @@ def main():
     preload = " ".join(filter(None, (options.libcount, options.preload)))
     failed, image_count, totals = 0, 0, dict.fromkeys(SUMS, 0)
     with tempfile.TemporaryDirectory() as directory, \
-            Server(options.program, directory, {"LD_PRELOAD": preload}, options.limit, options.broken, options.without) as server:
+            Server(options.program, directory, preload, options.limit, options.broken, options.without) as server:
         for line in lines:
             books, wrong = check(server, line)
             image_count += len(books["images"])

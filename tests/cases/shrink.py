@@ -155,7 +155,7 @@ def main():
     options = parser.parse_args()
     preload = " ".join(filter(None, (options.libcount, options.preload)))
     with tempfile.TemporaryDirectory() as directory, \
-            processes.Server(options.program, directory, {"LD_PRELOAD": preload}, options.limit, options.broken,
+            processes.Server(options.program, directory, preload, options.limit, options.broken,
                               options.without) as server:
         script = os.path.join(directory, "script")
         last = []

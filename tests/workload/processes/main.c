@@ -7,6 +7,8 @@
  *	processes --serve DIRECTORY [--limit SECONDS] [--break NAME] [--without FUNCTION]...
  *		reads lines "seed NUMBER", "calm NUMBER" (the same without faults) or "script FILE" and runs the programs one after the other, each to its end and that of
  *		all its processes; answers each with a line of JSON that names its books in DIRECTORY
+ *	processes --alone DIRECTORY WORD WORD   becomes the first image of the program itself, after a line like those and a line of its
+ *		standard input: for a tracer that knows one process
  *	processes --image BOOKS NUMBER          what it runs itself as
  */
 #ifndef _GNU_SOURCE
@@ -137,15 +139,37 @@ static void expire(int number)
 	too_late = 1;
 }
 
-static pid_t start(struct books *books, const char *path)
+/* Books with the program that `line` names; `path`: where they lie. */
+static struct books *prepare(const char *directory, char *line, char *path, size_t path_size)
 {
-	char *argv[] = { books->program_path, (char *)"--image", (char *)path, (char *)"0", NULL };
-	pid_t pid;
+	static unsigned number;
+	struct books *books;
 
+	snprintf(path, path_size, "%s/books-%d-%u", directory, getpid(), number++);
+	books = map_books(path, O_RDWR | O_CREAT | O_EXCL);
+	books->magic = BOOKS_MAGIC;
+	if (readlink("/proc/self/exe", books->program_path, sizeof(books->program_path) - 1) < 0)
+		stop("/proc/self/exe");
+	if (!strncmp(line, "seed ", 5) || !strncmp(line, "calm ", 5)) {
+		books->seed = strtoull(line + 5, NULL, 10);
+		program_generate(&books->program, books->seed, *line == 's');
+	} else if (!strncmp(line, "script ", 7)) {
+		read_script(&books->program, line + 7);
+	} else {
+		fprintf(stderr, "processes: not \"seed NUMBER\", \"calm NUMBER\" or \"script FILE\": %s\n", line);
+		exit(2);
+	}
 	books->images[0].start = START_EXEC;
 	books->images[0].node = books->program.nodes[0].body;
 	books->images_used = 1;
-	pid = vfork();
+	return books;
+}
+
+static pid_t start(struct books *books, char *path)
+{
+	char *argv[] = { books->program_path, (char *)"--image", path, (char *)"0", NULL };
+	pid_t pid = vfork();
+
 	if (!pid) {
 		setpgid(0, 0);
 		execve(books->program_path, argv, environ);
@@ -154,6 +178,21 @@ static pid_t start(struct books *books, const char *path)
 	if (pid < 0)
 		stop("vfork");
 	return pid;
+}
+
+static int alone(char **argv)
+{
+	char path[512], line[512];
+	struct books *books;
+
+	snprintf(line, sizeof(line), "%s %s", argv[3], argv[4]);
+	books = prepare(argv[2], line, path, sizeof(path));
+	printf("{\"pid\": %d, \"books\": \"%s\"}\n", getpid(), path);
+	fflush(stdout);
+	if (!fgets(line, sizeof(line), stdin))
+		return 1;
+	execve(books->program_path, (char *[]){ books->program_path, (char *)"--image", path, (char *)"0", NULL }, environ);
+	return 1;
 }
 
 /* Waits for every process that has come of it: orphans become children of this one. */
@@ -175,27 +214,12 @@ struct terms {
 
 static void serve_one(const struct terms *terms, char *line)
 {
-	static unsigned number;
 	unsigned images, unended = 0;
-	struct books *books;
 	char path[512];
+	struct books *books = prepare(terms->directory, line, path, sizeof(path));
 
-	snprintf(path, sizeof(path), "%s/books-%d-%u", terms->directory, getpid(), number++);
-	books = map_books(path, O_RDWR | O_CREAT | O_EXCL);
-	books->magic = BOOKS_MAGIC;
 	books->broken = terms->broken;
 	books->without = terms->without;
-	if (readlink("/proc/self/exe", books->program_path, sizeof(books->program_path) - 1) < 0)
-		stop("/proc/self/exe");
-	if (!strncmp(line, "seed ", 5) || !strncmp(line, "calm ", 5)) {
-		books->seed = strtoull(line + 5, NULL, 10);
-		program_generate(&books->program, books->seed, *line == 's');
-	} else if (!strncmp(line, "script ", 7)) {
-		read_script(&books->program, line + 7);
-	} else {
-		fprintf(stderr, "processes: not \"seed NUMBER\", \"calm NUMBER\" or \"script FILE\": %s\n", line);
-		exit(2);
-	}
 	wait_for_all(start(books, path), terms->limit);
 	images = (unsigned)books->images_used;
 	for (unsigned i = 0; i < images && i < IMAGES_MAX; i++)
@@ -247,6 +271,8 @@ int main(int argc, char **argv)
 		run_image(argv[2], strtoull(argv[3], NULL, 10));
 	if (argc == 3 && !strcmp(argv[1], "--tell"))
 		return tell(argv[2]);
+	if (argc == 5 && !strcmp(argv[1], "--alone"))
+		return alone(argv);
 	if (argc >= 3 && !strcmp(argv[1], "--serve"))
 		return serve(argc, argv);
 	if (argc == 3 && (!strcmp(argv[1], "--print") || !strcmp(argv[1], "--print-calm"))) {

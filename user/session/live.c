@@ -50,7 +50,10 @@ void dt_live_close(struct dt_live *live)
 
 int dt_live_grow(struct dt_live *live)
 {
-	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_NO_PREALLOC);
+	/* Of the same types as the first one: 6.1 takes no others into live_more (kernel/bpf/map_in_map.c, bpf_map_meta_equal()). */
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_NO_PREALLOC, .btf_fd = (uint32_t)bpf_object__btf_fd(live->bpf->obj),
+		    .btf_key_type_id = bpf_map__btf_key_type_id(live->bpf->maps.live),
+		    .btf_value_type_id = bpf_map__btf_value_type_id(live->bpf->maps.live));
 	uint64_t wanted = (uint64_t)DT_LIVE_ROWS_FIRST * GROWTH, rest = live->rows_max - live->rows;
 	DT_FD int fd = -1;
 

@@ -16,7 +16,7 @@
 #include "session/table.h"
 #include "snapshot/layers.h"
 
-#define SPARED_BLOCKS_MAX (1u << 20)     /* live blocks; reading so many takes about 0.3 s (tests/bench/README.md) */
+#define SPARED_BLOCKS_MAX (1u << 20)     /* live blocks; reading so many takes half a second on a busy machine (tests/bench/README.md) */
 
 /* One domain whose blocks are wanted. */
 struct holder {

@@ -135,6 +135,7 @@ struct dt_report_opts {
 	enum dt_sort sort;
 	bool colour;
 	unsigned columns;               /* 0: 80 */
+	size_t processes;               /* shown, of all; 0: 10 */
 	bool fold;                      /* tracebacks end before the wrappers of allocators; those that become equal are one */
 };
 

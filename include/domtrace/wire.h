@@ -33,6 +33,7 @@
 #define DT_DOMAIN_FILTER_MAX 32         /* domain numbers in one filter */
 #define DT_COMM_BYTES 16                /* of a thread's name, with its NUL (include/linux/sched.h: TASK_COMM_LEN) */
 #define DT_ALLOCATOR_CALLS_MAX 8        /* calls of free() from inside the allocator, per process */
+#define DT_UNTOLD_MAX 8                 /* calls behind which a block may be untold, per process */
 
 /* Who speaks of a block. The value is part of map keys (8 bits). */
 enum dt_source {
@@ -261,6 +262,30 @@ struct dt_interpreter {
 	struct dt_python_layout layout;
 };
 
+/* Registers that every callee leaves as they were (System V AMD64 ABI 1.0, figure 3.4). */
+enum dt_kept_register {
+	DT_KEPT_RBX,
+	DT_KEPT_RBP,
+	DT_KEPT_R12,
+	DT_KEPT_R13,
+	DT_KEPT_R14,
+	DT_KEPT_R15,
+	DT_KEPT_COUNT,
+};
+
+/*
+ * A block that a program tells of only if tracemalloc is on: NumPy from 2.5 on calls PyTraceMalloc_Untrack, and PyTraceMalloc_Track
+ * behind it only if the answer was not that tracemalloc is off. What Track would be told is in registers at the first call already.
+ */
+struct dt_untold {
+	__u64 untrack;                  /* return address of that call; 0: none */
+	__u64 track;                    /* that of the call of Track behind it */
+	__u32 domain;                   /* of the block */
+	__u8 address, bytes;            /* enum dt_kept_register; address DT_NONE: it is not known where the block is */
+	__u8 factor;                    /* a second factor of its bytes; DT_NONE: 1 */
+	__u8 reserved;
+};
+
 /*
  * What is known of a program's code. map `processes` leads from a tgid to the slot of its image, process_states[slot] to its row in
  * `process_rows`. A row that programs may see does not change: another one takes its place. Heirs begin with the row of whom they
@@ -280,6 +305,7 @@ struct dt_process {
 	__u32 reserved;
 	__u64 loader_state;             /* address of _r_debug.r_state; 0: no loader */
 	__u64 allocator_calls[DT_ALLOCATOR_CALLS_MAX]; /* return addresses of calls to free() made by the allocator itself */
+	struct dt_untold untold[DT_UNTOLD_MAX];
 };
 
 /* SIGURG: what nobody has asked for is ignored (signal(7)), should it ever reach the program and not its tracer. */
@@ -527,7 +553,7 @@ _Static_assert(sizeof(struct dt_block_key) == 16 && sizeof(struct dt_block) == 2
 _Static_assert(sizeof(struct dt_trace_key) == 24 && sizeof(struct dt_trace) == 88, "trace rows grew");
 _Static_assert(sizeof(struct dt_python_layout) == 48, "python layout has padding");
 _Static_assert(sizeof(struct dt_interpreter) == 80 + sizeof(struct dt_python_layout), "interpreter has padding");
-_Static_assert(sizeof(struct dt_process) == sizeof(struct dt_interpreter) + 32 + 8 * DT_ALLOCATOR_CALLS_MAX, "process row has padding");
+_Static_assert(sizeof(struct dt_process) == sizeof(struct dt_interpreter) + 32 + 8 * DT_ALLOCATOR_CALLS_MAX + 24 * DT_UNTOLD_MAX, "process row has padding");
 _Static_assert(sizeof(struct dt_process_state) == 88 && sizeof(struct dt_choice) == 56, "image or choice has padding");
 _Static_assert(sizeof(struct dt_past_key) == 24, "past rows grew");
 _Static_assert(sizeof(struct dt_mapping_row) == 40 && sizeof(struct dt_unwind_rule) == 8, "unwind tables grew");

@@ -87,6 +87,7 @@ static int watch(const struct dt_options *options, const struct dt_log *log, str
 	struct dt_report_opts report = {
 		.size = sizeof(report),
 		.top = (size_t)options->top,
+		.processes = (size_t)options->processes,
 		.sort = options->sort,
 		.fold = options->fold,
 		.colour = dt_terminal_has_colour(stdout),

@@ -168,6 +168,8 @@ const struct dt_option dt_option_table[DT_OPTION_COUNT + 1] = {
 	  "append every snapshot to FILE, as a line of JSON; with %n in its name: one file a snapshot" },
 	{ 0, "top", "N", TRACE, set_number, AT(top), 1, UINT32_MAX, NULL,
 	  "tracebacks shown per domain (10)" },
+	{ 0, "processes", "N", TRACE, set_number, AT(processes), 1, UINT32_MAX, NULL,
+	  "processes shown in a report, the largest by the order of --sort (10)" },
 	{ 0, "sort", "ORDER", TRACE, set_sort, AT(sort), 0, 0, "live, count, allocated, allocations or peak",
 	  "which come first: live (bytes, the default), count (live blocks), allocated (bytes ever), allocations or peak" },
 	{ 0, "fold", NULL, TRACE, set_true, AT(fold), 0, 0, NULL,

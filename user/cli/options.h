@@ -26,7 +26,7 @@ struct dt_options {
 	const char **domains, **without, **allocators, **tables; /* NULL-terminated, or NULL */
 	uint64_t interval_ns, duration_ns;
 	uint64_t count;
-	uint64_t top, frame_limit;
+	uint64_t top, processes, frame_limit;
 	enum dt_sort sort;
 	const char *stack;
 	bool fold, raw_names, debuginfod, patch_python;

@@ -20,6 +20,7 @@
 #include "snapshot/statistic.h"
 
 #define TOP_DEFAULT 10
+#define PROCESSES_DEFAULT 10
 #define COLUMNS_DEFAULT 80
 #define COLUMNS_MIN 66                  /* the table of domains has nothing left to give up below this */
 #define KIB_SIZE (DT_FIGURE_SIZE + 32)
@@ -28,7 +29,7 @@ struct report {
 	struct dt_page page;
 	const struct dt_snapshot *snapshot;
 	struct dt_listing *listing;
-	size_t top;
+	size_t top, processes;
 	enum dt_sort sort;
 	bool folded;
 };
@@ -206,21 +207,52 @@ static int write_process_head(const struct report *report, const struct dt_snaps
 	return 0;
 }
 
+static int write_process(const struct report *report, uint32_t process)
+{
+	const struct dt_snapshot *snapshot = report->snapshot;
+	int error = write_process_head(report, &snapshot->processes[process]);
+
+	error = error ? error : dt_domain_table_write(&report->page, snapshot, process);
+	error = error ? error : dt_layer_table_write(&report->page, snapshot, process);
+	for (uint32_t i = 0; i < snapshot->domain_count && !error; i++)
+		if (snapshot->domains[i].process == process)
+			error = write_top(report, i);
+	return error;
+}
+
+/* What the processes that are not shown hold together. Domains are added up: a block of two domains counts in both. */
+static void write_other_processes(const struct report *report, const uint32_t *processes, size_t count)
+{
+	const struct dt_snapshot *snapshot = report->snapshot;
+	char words[128];
+	uint64_t blocks = 0, bytes = 0;
+
+	for (size_t i = 0; i < count; i++)
+		for (uint32_t k = 0; k < snapshot->domain_count; k++)
+			if (snapshot->domains[k].process == processes[i]) {
+				blocks += snapshot->domains[k].live_blocks;
+				bytes += snapshot->domains[k].live_bytes;
+			}
+	snprintf(words, sizeof(words), "\n%zu other process%s: %" PRIu64 " memory blocks: ", count, count == 1 ? "" : "es", blocks);
+	print_kib(&report->page, DT_STYLE_STRONG, words, bytes, "");
+}
+
+/* All of them, in the order in which they were added; of many only the largest. */
 static int write_processes(const struct report *report)
 {
 	const struct dt_snapshot *snapshot = report->snapshot;
+	size_t shown = snapshot->process_count < report->processes ? snapshot->process_count : report->processes;
+	DT_FREE uint32_t *order = NULL;
 	int error = 0;
 
 	if (!snapshot->process_count)
 		dt_page_print(&report->page, DT_STYLE_PLAIN, "\nNo process was traced.\n");
-	for (uint32_t i = 0; i < snapshot->process_count && !error; i++) {
-		error = write_process_head(report, &snapshot->processes[i]);
-		error = error ? error : dt_domain_table_write(&report->page, snapshot, i);
-		error = error ? error : dt_layer_table_write(&report->page, snapshot, i);
-		for (uint32_t k = 0; k < snapshot->domain_count && !error; k++)
-			if (snapshot->domains[k].process == i)
-				error = write_top(report, k);
-	}
+	if (shown < snapshot->process_count)
+		error = dt_statistic_order_processes(snapshot, report->sort, &order);
+	for (uint32_t i = 0; i < shown && !error; i++)
+		error = write_process(report, order ? order[i] : i);
+	if (order && !error)
+		write_other_processes(report, order + shown, snapshot->process_count - shown);
 	return error;
 }
 
@@ -312,6 +344,7 @@ int dt_report_write(const struct dt_snapshot *snapshot, const struct dt_report_o
 	if ((unsigned)own.sort >= DT_SORT_COUNT_)
 		return -EINVAL;
 	report.top = own.top ? own.top : TOP_DEFAULT;
+	report.processes = own.processes ? own.processes : PROCESSES_DEFAULT;
 	report.sort = own.sort;
 	report.page.out = out;
 	report.page.colour = own.colour;

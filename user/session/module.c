@@ -57,6 +57,19 @@ static int find_allocator_calls(struct dt_module *module)
 	return 0;
 }
 
+/* Where NumPy says nothing of a block. */
+static int find_untold(const struct dt_modules *modules, struct dt_module *module)
+{
+	int error = dt_untold_find(module->elf, module->untold, DT_UNTOLD_MAX, &module->untold_count);
+
+	if (module->untold_count > DT_UNTOLD_MAX) {
+		dt_log_warning(modules->log, "%s has %zu calls behind which it may say nothing of a block, %d are watched: blocks may be "
+			       "missing", module->path, module->untold_count, DT_UNTOLD_MAX);
+		module->untold_count = DT_UNTOLD_MAX;
+	}
+	return error;
+}
+
 /* Where the loader's hook for debuggers is probed: like any other site, never on a 5-byte nop. */
 static uint64_t find_debug_state(const struct dt_elf *elf)
 {
@@ -137,6 +150,8 @@ static int read_sites(struct dt_modules *modules, struct dt_module *module)
 	module->has_tls_layout = !dt_python_read_tls_layout(module->elf, &module->tls_first_block, &module->tls_blocks);
 	if (!error)
 		error = find_allocator_calls(module);
+	if (!error)
+		error = find_untold(modules, module);
 	if (error)
 		return error;
 	if (module->allocator_call_count > DT_ALLOCATOR_CALLS_MAX)

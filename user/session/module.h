@@ -15,6 +15,7 @@
 #include "target/elf.h"
 #include "target/maps.h"
 #include "target/python.h"
+#include "target/untold.h"
 
 struct dt_module {
 	struct {
@@ -33,6 +34,8 @@ struct dt_module {
 	uint32_t tls_first_block, tls_blocks;
 	uint64_t allocator_calls[DT_ALLOCATOR_CALLS_MAX]; /* vaddrs behind calls of free() by the allocator itself */
 	size_t allocator_call_count;
+	struct dt_untold untold[DT_UNTOLD_MAX]; /* calls behind which a block may be untold, with vaddrs */
+	size_t untold_count;
 	uint64_t debug_state_vaddr;     /* in _dl_debug_state of a dynamic loader, where it is probed; 0: none */
 	uint64_t loader_state_vaddr;    /* of _r_debug.r_state; 0: it is no loader */
 	const struct dt_module *original; /* a file with the same bytes that was read before (copies in containers); NULL: none */

@@ -149,6 +149,21 @@ static int remember_attached(struct dt_traced *traced, const struct dt_module *m
 	return 0;
 }
 
+static void fill_untold(struct dt_process *row, const struct dt_module *module, uint64_t bias)
+{
+	size_t to = 0;
+
+	for (size_t i = 0; i < module->untold_count; i++) {
+		while (to < DT_UNTOLD_MAX && row->untold[to].untrack)
+			to++;
+		if (to == DT_UNTOLD_MAX)
+			return;
+		row->untold[to] = module->untold[i];
+		row->untold[to].untrack += bias;
+		row->untold[to].track += bias;
+	}
+}
+
 /* What the programs must know of the process, from all that it maps now. */
 static void fill_row(const struct dt_traced *traced, struct dt_process *row, const struct dt_module *module, uint64_t bias)
 {
@@ -166,6 +181,7 @@ static void fill_row(const struct dt_traced *traced, struct dt_process *row, con
 		if (to < DT_ALLOCATOR_CALLS_MAX)
 			row->allocator_calls[to++] = module->allocator_calls[i] + bias;
 	}
+	fill_untold(row, module, bias);
 }
 
 /* A program, its loader and its C library stay as long as it runs. */
@@ -271,6 +287,7 @@ int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const
 	row.mapping_count = 0;
 	row.python = (struct dt_interpreter){ 0 };
 	memset(row.allocator_calls, 0, sizeof(row.allocator_calls));
+	memset(row.untold, 0, sizeof(row.untold));
 	row.loader_state = 0;
 	for (size_t i = 0; i < traced->maps->maps.count; i++) {
 		const struct dt_mapping *mapping = &traced->maps->maps.mappings[i];

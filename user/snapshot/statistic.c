@@ -109,3 +109,50 @@ int dt_statistic_order(const struct dt_snapshot *snapshot, uint32_t domain, enum
 	*ret_count = count;
 	return 0;
 }
+
+/* ---- processes --------------------------------------------------------------------------------------------------- */
+
+static uint64_t domain_key(const struct dt_snapshot_domain *domain, enum dt_sort sort)
+{
+	const struct dt_snapshot_trace figures = {
+		.blocks = domain->live_blocks,
+		.bytes = domain->live_bytes,
+		.allocations = domain->allocations,
+		.allocated_bytes = domain->allocated_bytes,
+		.peak_bytes = domain->peak_bytes,
+	};
+
+	return dt_statistic_key(&figures, sort);
+}
+
+struct process_order {
+	const struct dt_snapshot *snapshot;
+	const uint64_t *keys;           /* by process */
+};
+
+static int compare_processes(const void *index_a, const void *index_b, void *context)
+{
+	const struct process_order *order = context;
+	uint32_t a = *(const uint32_t *)index_a, b = *(const uint32_t *)index_b;
+	int by = compare_u64(order->keys[b], order->keys[a]);
+
+	by = by ? by : order->snapshot->processes[a].pid - order->snapshot->processes[b].pid;
+	return by ? by : compare_u64(a, b);
+}
+
+int dt_statistic_order_processes(const struct dt_snapshot *snapshot, enum dt_sort sort, uint32_t **ret_indexes)
+{
+	DT_FREE uint64_t *keys = calloc(snapshot->process_count + 1ul, sizeof(*keys));
+	DT_FREE uint32_t *indexes = calloc(snapshot->process_count + 1ul, sizeof(*indexes));
+	struct process_order order = { snapshot, keys };
+
+	if (!keys || !indexes)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < snapshot->domain_count; i++)
+		keys[snapshot->domains[i].process] += domain_key(&snapshot->domains[i], sort);
+	for (uint32_t i = 0; i < snapshot->process_count; i++)
+		indexes[i] = i;
+	qsort_r(indexes, snapshot->process_count, sizeof(*indexes), compare_processes, &order);
+	*ret_indexes = DT_TAKE(indexes);
+	return 0;
+}

@@ -305,7 +305,7 @@ static void test_help(void **state)
 				     "                            up to 256 of each (64)\n"));
 	assert_non_null(strstr(text, "\n      --stack MODE          which frames: auto "));
 	assert_non_null(strstr(text, "\n      --without FEATURE     do without a feature, listed below; repeatable\n"));
-	assert_non_null(strstr(text, "\n'domtrace sites' takes -p --without -q -v -h -V.\n"
+	assert_non_null(strstr(text, "\n'domtrace sites' takes -p --allocator --without -q -v -h -V.\n"
 				     "'domtrace doctor' takes --without -q -v -h -V.\n"));
 	assert_non_null(strstr(text, "\n  warp                      a feature of the fake session\n"
 				     "  shields                   a feature of the fake session\n"));

@@ -51,3 +51,17 @@ static __always_inline __u64 arch_thread_pointer(void)
 {
 	return bpf_get_current_task_btf()->thread.fsbase;
 }
+
+#define ARCH_KEPT_WORDS 8               /* a power of two, so that a mask bounds an index */
+
+/* By enum dt_kept_register. */
+static __always_inline void arch_kept_registers(const struct pt_regs *ctx, __u64 registers[ARCH_KEPT_WORDS])
+{
+	registers[DT_KEPT_RBX] = ctx->rbx;
+	registers[DT_KEPT_RBP] = ctx->rbp;
+	registers[DT_KEPT_R12] = ctx->r12;
+	registers[DT_KEPT_R13] = ctx->r13;
+	registers[DT_KEPT_R14] = ctx->r14;
+	registers[DT_KEPT_R15] = ctx->r15;
+	registers[6] = registers[7] = 0;
+}

@@ -10,6 +10,7 @@
  *   arch_*    registers                                inflight     entry and return of a call
  *   hash      numbers for tracebacks                      live       the blocks
  *   process   whose event it is                           image      fork, exec, exit
+ *                                                         untold     blocks that nobody tells of
  *
  * The BPF cookie of a probe is the number of its site (sites.def). Programs of alloc_* exist twice: as a pair for
  * kernels where entry and return are attached separately, and as one that gets both (uprobe session, 6.13).
@@ -40,6 +41,7 @@
 #include "rows.bpf.h"
 #include "live.bpf.h"
 #include "account.bpf.h"
+#include "untold.bpf.h"
 #include "inflight.bpf.h"
 #include "image.bpf.h"
 
@@ -327,28 +329,55 @@ int track_enter(struct pt_regs *ctx)
 	__u64 address = PT_REGS_PARM2(ctx), bytes = PT_REGS_PARM3(ctx), stack = PT_REGS_SP(ctx), return_address = 0;
 	struct account account;
 
-	/* Domain 0 is CPython's own; NumPy 2.5 and later names it in probes for memory that it does not track. */
+	/* Domain 0 is CPython's own; NumPy 2.5 and later untracks there what it tracks itself. */
 	if (!domain || !address || !domain_is_wanted(domain) ||
 	    !account_open(&account, thread_find(), DT_SOURCE_TRACEMALLOC, domain))
 		return 0;
 	read_u64(stack, &return_address);
+	if (untold_is_repeated(&account, return_address, address, bytes))
+		return 0;
 	account_walk(&account, return_address, stack + sizeof(return_address), PT_REGS_FP(ctx));
 	account_add(&account, address, bytes, NULL);
 	scratch_release(account.scratch);
 	return 0;
 }
 
+/* A block that may not be told of: booked as if it were. */
+static __always_inline void track_untold(struct pt_regs *ctx, struct account *account, const struct dt_untold *untold, __u64 return_address)
+{
+	__u64 address, bytes;
+
+	if (!untold_read(ctx, untold, &address, &bytes)) {
+		/* Without a Track behind it, one of domain 0 may be the allocator's, whose caller tells of the block. */
+		if (account->owner.domain ? domain_is_wanted(account->owner.domain) : untold->track)
+			count_add(DT_COUNTER_blocks_untold);
+		return;
+	}
+	account->owner.domain = untold->domain;
+	if (!address || !domain_is_wanted(untold->domain))
+		return;
+	account_walk(account, return_address, PT_REGS_SP(ctx) + sizeof(return_address), PT_REGS_FP(ctx));
+	account_add(account, address, bytes, NULL);
+	scratch_release(account->scratch);
+}
+
 SEC("?uprobe")
 int untrack_enter(struct pt_regs *ctx)
 {
 	__u32 domain = PT_REGS_PARM1(ctx);
-	__u64 address = PT_REGS_PARM2(ctx);
+	__u64 address = PT_REGS_PARM2(ctx), return_address;
+	const struct dt_untold *untold;
 	struct account account;
 
-	if (!domain || !address || !domain_is_wanted(domain))
+	if (!address || !account_open(&account, thread_find(), DT_SOURCE_TRACEMALLOC, domain))
 		return 0;
-	if (account_open(&account, thread_find(), DT_SOURCE_TRACEMALLOC, domain) && !account_remove(&account, address))
+	if (domain && domain_is_wanted(domain) && !account_remove(&account, address))
 		count_add(DT_COUNTER_unmatched_frees);
+	if (!untold_is_possible(process_row(account.row)) || !read_u64(PT_REGS_SP(ctx), &return_address))
+		return 0;
+	untold = untold_find(process_row(account.row), return_address);
+	if (untold)
+		track_untold(ctx, &account, untold, return_address);
 	return 0;
 }
 

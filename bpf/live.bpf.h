@@ -217,6 +217,16 @@ static __always_inline int live_add(const struct account *account, __u64 address
 	return error ? error : block_is_known(account, old);
 }
 
+/* Is a block of that size there, of the image's own? */
+static __always_inline bool live_holds(const struct account *account, __u64 address, __u64 bytes)
+{
+	struct dt_block_key key = { .owner = account->owner, .address = address };
+	__u32 table;
+	const struct dt_block *found = rows_find(&key, &table);
+
+	return found && !DT_SPAN_DIED(found->span) && block_bytes(found) == bytes && block_is_known(account, found);
+}
+
 /* ---- a block goes ------------------------------------------------------------------------------------------------ */
 
 /* Takes out a block that was inherited: a row of the heir's own says from now on that it has gone. */

@@ -279,7 +279,7 @@ enum dt_kept_register {
  */
 struct dt_untold {
 	__u64 untrack;                  /* return address of that call; 0: none */
-	__u64 track;                    /* that of the call of Track behind it */
+	__u64 track;                    /* that of the call of Track behind it; 0: none was found */
 	__u32 domain;                   /* of the block */
 	__u8 address, bytes;            /* enum dt_kept_register; address DT_NONE: it is not known where the block is */
 	__u8 factor;                    /* a second factor of its bytes; DT_NONE: 1 */

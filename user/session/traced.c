@@ -160,7 +160,7 @@ static void fill_untold(struct dt_process *row, const struct dt_module *module, 
 			return;
 		row->untold[to] = module->untold[i];
 		row->untold[to].untrack += bias;
-		row->untold[to].track += bias;
+		row->untold[to].track += row->untold[to].track ? bias : 0;
 	}
 }
 

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The code behind each call of PyTraceMalloc_Untrack is followed as the answer "tracemalloc is on" leads it: to the comparison with
+ * −2, past its branch, to the call of PyTraceMalloc_Track. On that way it is noted where each register's value comes from: a register
+ * as it was at the first call, a product of two, a constant. What else an instruction writes is not known any more.
+ */
+#include "target/untold.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include <Zydis/Zydis.h>
+
+#include "base/cleanup.h"
+
+#define STEPS_MAX 48                    /* instructions that are followed behind a call */
+#define STUBS_MAX 8                     /* of the procedure linkage table, for one function */
+#define TRACEMALLOC_IS_OFF (-2)         /* CPython Python/tracemalloc.c: what both functions answer then */
+
+/* ---- which calls are meant ----------------------------------------------------------------------------------- */
+
+/* A function as the file's code reaches it: itself, words that the loader fills in with its address, jumps through those. */
+struct function {
+	const char *name;
+	uint64_t vaddr;                 /* 0: it is in another file */
+	uint64_t slots[STUBS_MAX], stubs[STUBS_MAX];
+	size_t slot_count, stub_count;
+};
+
+struct search {
+	struct dt_elf *elf;
+	ZydisDecoder decoder;
+	struct function track, untrack;
+};
+
+static void add(uint64_t *list, size_t *count, uint64_t vaddr)
+{
+	if (*count < STUBS_MAX)
+		list[(*count)++] = vaddr;
+}
+
+static bool has(const uint64_t *list, size_t count, uint64_t vaddr)
+{
+	for (size_t i = 0; i < count; i++)
+		if (list[i] == vaddr)
+			return true;
+	return false;
+}
+
+/* Does the file's table of names hold it? */
+static int find_name(struct dt_elf *elf, const char *name, bool *ret_found)
+{
+	const uint8_t *bytes;
+	uint64_t vaddr;
+	size_t size;
+	int error = dt_elf_section(elf, ".dynstr", &bytes, &size, &vaddr);
+
+	*ret_found = !error && memmem(bytes, size, name, strlen(name) + 1);
+	return error == -ENOMEM ? error : 0;
+}
+
+static const char *symbol_name(struct dt_elf *elf, uint32_t index)
+{
+	const uint8_t *symbols, *names;
+	size_t size, names_size;
+	Elf64_Sym symbol;
+	uint64_t vaddr;
+
+	if (dt_elf_section(elf, ".dynsym", &symbols, &size, &vaddr) || index >= size / sizeof(symbol) ||
+	    dt_elf_section(elf, ".dynstr", &names, &names_size, &vaddr))
+		return "";
+	memcpy(&symbol, symbols + index * sizeof(symbol), sizeof(symbol));
+	if (symbol.st_name >= names_size || !memchr(names + symbol.st_name, 0, names_size - symbol.st_name))
+		return "";
+	return (const char *)names + symbol.st_name;
+}
+
+static int find_slots(struct search *search, const char *section)
+{
+	const uint8_t *bytes;
+	Elf64_Rela relocation;
+	uint64_t vaddr;
+	size_t size;
+	int error = dt_elf_section(search->elf, section, &bytes, &size, &vaddr);
+
+	for (size_t at = 0; !error && at + sizeof(relocation) <= size; at += sizeof(relocation)) {
+		const char *name;
+
+		memcpy(&relocation, bytes + at, sizeof(relocation));
+		if (ELF64_R_TYPE(relocation.r_info) != R_X86_64_JUMP_SLOT && ELF64_R_TYPE(relocation.r_info) != R_X86_64_GLOB_DAT)
+			continue;
+		name = symbol_name(search->elf, ELF64_R_SYM(relocation.r_info));
+		if (!strcmp(name, search->track.name))
+			add(search->track.slots, &search->track.slot_count, relocation.r_offset);
+		else if (!strcmp(name, search->untrack.name))
+			add(search->untrack.slots, &search->untrack.slot_count, relocation.r_offset);
+	}
+	return error == -ENOMEM ? error : 0;
+}
+
+static uint64_t relative(const uint8_t *bytes, uint64_t end)
+{
+	int32_t offset;
+
+	memcpy(&offset, bytes, sizeof(offset));
+	return end + (uint64_t)(int64_t)offset;
+}
+
+/* endbr64 and a bnd prefix may stand before the jump of a stub (bfd/elfxx-x86.c, elf_x86_64_lazy_ibt_plt_entry). */
+static void add_stub(struct function *function, const uint8_t *bytes, size_t at, uint64_t vaddr)
+{
+	static const uint8_t endbr64[] = { 0xf3, 0x0f, 0x1e, 0xfa };
+
+	add(function->stubs, &function->stub_count, vaddr + at);
+	if (at >= 1 && bytes[at - 1] == 0xf2)
+		add(function->stubs, &function->stub_count, vaddr + --at);
+	if (at >= sizeof(endbr64) && !memcmp(bytes + at - sizeof(endbr64), endbr64, sizeof(endbr64)))
+		add(function->stubs, &function->stub_count, vaddr + at - sizeof(endbr64));
+}
+
+/* jmp *slot(%rip), wherever one stands. */
+static void find_stubs(struct search *search)
+{
+	const uint8_t *bytes;
+	uint64_t vaddr;
+	size_t size;
+
+	for (size_t i = 0; dt_elf_text(search->elf, i, &vaddr, &bytes, &size); i++) {
+		for (size_t at = 0; at + 6 <= size; at++) {
+			uint64_t slot;
+
+			if (bytes[at] != 0xff || bytes[at + 1] != 0x25)
+				continue;
+			slot = relative(bytes + at + 2, vaddr + at + 6);
+			if (has(search->track.slots, search->track.slot_count, slot))
+				add_stub(&search->track, bytes, at, vaddr);
+			else if (has(search->untrack.slots, search->untrack.slot_count, slot))
+				add_stub(&search->untrack, bytes, at, vaddr);
+		}
+	}
+}
+
+/* Length of the instruction if it is a call of the function: call rel32, or call *slot(%rip); 0: it is not. */
+static size_t call_length(const struct function *function, const uint8_t *bytes, size_t size, uint64_t vaddr)
+{
+	uint64_t target;
+
+	if (size >= 5 && bytes[0] == 0xe8) {
+		target = relative(bytes + 1, vaddr + 5);
+		return (function->vaddr && target == function->vaddr) || has(function->stubs, function->stub_count, target) ? 5 : 0;
+	}
+	if (size >= 6 && bytes[0] == 0xff && bytes[1] == 0x15)
+		return has(function->slots, function->slot_count, relative(bytes + 2, vaddr + 6)) ? 6 : 0;
+	return 0;
+}
+
+/* ---- what the code behind a call does ------------------------------------------------------------------------ */
+
+enum kind { UNKNOWN, KEPT, PRODUCT, CONSTANT };
+
+struct value {
+	enum kind kind;
+	uint8_t reg, factor;            /* KEPT, PRODUCT: enum dt_kept_register */
+	uint64_t constant;
+};
+
+#define REGISTERS 16                    /* rax … r15, as Zydis numbers them */
+
+struct path {
+	const struct search *search;
+	const uint8_t *bytes;           /* of the segment */
+	size_t size, at;
+	uint64_t vaddr;                 /* of its first byte */
+	bool compared, decided;         /* the answer was compared; its branch was passed */
+	struct value values[REGISTERS];
+};
+
+static size_t register_number(ZydisRegister reg)
+{
+	ZydisRegister whole = ZydisRegisterGetLargestEnclosing(ZYDIS_MACHINE_MODE_LONG_64, reg);
+
+	return whole >= ZYDIS_REGISTER_RAX && whole <= ZYDIS_REGISTER_R15 ? (size_t)(whole - ZYDIS_REGISTER_RAX) : REGISTERS;
+}
+
+#define NUMBER(name) (ZYDIS_REGISTER_##name - ZYDIS_REGISTER_RAX)
+
+/* A call leaves these alone, all others are lost. */
+static const uint8_t kept[DT_KEPT_COUNT] = {
+	[DT_KEPT_RBX] = NUMBER(RBX), [DT_KEPT_RBP] = NUMBER(RBP), [DT_KEPT_R12] = NUMBER(R12),
+	[DT_KEPT_R13] = NUMBER(R13), [DT_KEPT_R14] = NUMBER(R14), [DT_KEPT_R15] = NUMBER(R15),
+};
+
+static void forget_after_call(struct path *path)
+{
+	struct value values[REGISTERS] = { 0 };
+
+	for (size_t i = 0; i < DT_KEPT_COUNT; i++)
+		values[kept[i]] = path->values[kept[i]];
+	memcpy(path->values, values, sizeof(values));
+}
+
+static struct value operand_value(const struct path *path, const ZydisDecodedOperand *operand)
+{
+	size_t number;
+
+	if (operand->type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
+		return (struct value){ .kind = CONSTANT, .constant = operand->imm.value.u };
+	if (operand->type != ZYDIS_OPERAND_TYPE_REGISTER || operand->size != 64)
+		return (struct value){ 0 };
+	number = register_number(operand->reg.value);
+	return number < REGISTERS ? path->values[number] : (struct value){ 0 };
+}
+
+static struct value product(struct value left, struct value right)
+{
+	if (left.kind != KEPT || right.kind != KEPT)
+		return (struct value){ 0 };
+	return (struct value){ .kind = PRODUCT, .reg = left.reg, .factor = right.reg };
+}
+
+/* What an instruction leaves in the register that is its first operand. */
+static struct value result(const struct path *path, const ZydisDecodedInstruction *head, const ZydisDecodedOperand *operands)
+{
+	bool same = head->operand_count_visible == 2 && operands[1].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		    operands[0].reg.value == operands[1].reg.value;
+
+	switch (head->mnemonic) {
+	case ZYDIS_MNEMONIC_MOV:
+		return operands[0].size >= 32 ? operand_value(path, &operands[1]) : (struct value){ 0 };
+	case ZYDIS_MNEMONIC_XOR:
+		return (struct value){ .kind = same && operands[0].size >= 32 ? CONSTANT : UNKNOWN };
+	case ZYDIS_MNEMONIC_IMUL:
+		if (head->operand_count_visible != 2 || operands[0].size != 64)
+			return (struct value){ 0 };
+		return product(operand_value(path, &operands[0]), operand_value(path, &operands[1]));
+	default:
+		return (struct value){ 0 };
+	}
+}
+
+static void apply(struct path *path, const ZydisDecodedInstruction *head, const ZydisDecodedOperand *operands)
+{
+	struct value first = { 0 };
+	size_t target = REGISTERS;
+
+	if (head->operand_count_visible && operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER) {
+		target = register_number(operands[0].reg.value);
+		first = result(path, head, operands);
+	}
+	for (size_t i = 0; i < head->operand_count; i++) {
+		size_t number = operands[i].type == ZYDIS_OPERAND_TYPE_REGISTER ? register_number(operands[i].reg.value) : REGISTERS;
+
+		if (number < REGISTERS && operands[i].actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
+			path->values[number] = i == 0 && number == target ? first : (struct value){ 0 };
+	}
+}
+
+/* The answer, compared with −2. */
+static bool is_comparison(const struct path *path, const ZydisDecodedInstruction *head, const ZydisDecodedOperand *operands)
+{
+	return !path->compared && head->mnemonic == ZYDIS_MNEMONIC_CMP && operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+	       operands[0].reg.value == ZYDIS_REGISTER_EAX && operands[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
+	       operands[1].imm.value.s == TRACEMALLOC_IS_OFF;
+}
+
+/* Follows a branch. False: the way cannot be known. */
+static bool branch(struct path *path, const ZydisDecodedInstruction *head, const ZydisDecodedOperand *operands)
+{
+	bool decides = path->compared && !path->decided;
+	uint64_t to = path->at + head->length;
+
+	if (operands[0].type != ZYDIS_OPERAND_TYPE_IMMEDIATE)
+		return false;
+	if (head->mnemonic == ZYDIS_MNEMONIC_JMP || (decides && head->mnemonic == ZYDIS_MNEMONIC_JNZ))
+		to += (uint64_t)operands[0].imm.value.s;
+	else if (!decides || head->mnemonic != ZYDIS_MNEMONIC_JZ)
+		return false;
+	path->decided = path->decided || head->mnemonic != ZYDIS_MNEMONIC_JMP;
+	path->at = to;
+	return true;
+}
+
+enum step { MORE, TRACKS, ENDS };
+
+static enum step step_call(struct path *path)
+{
+	const uint8_t *bytes = path->bytes + path->at;
+	size_t size = path->size - path->at, length;
+	uint64_t vaddr = path->vaddr + path->at;
+
+	if (!path->decided)
+		return ENDS;            /* the answer is gone: nothing depends on it */
+	length = call_length(&path->search->track, bytes, size, vaddr);
+	path->at += length;
+	if (length)
+		return TRACKS;
+	length = call_length(&path->search->untrack, bytes, size, vaddr);
+	path->at += length;
+	forget_after_call(path);
+	return length ? MORE : ENDS;
+}
+
+static enum step step(struct path *path)
+{
+	ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT];
+	ZydisDecodedInstruction head;
+
+	if (path->at >= path->size ||
+	    ZYAN_FAILED(ZydisDecoderDecodeFull(&path->search->decoder, path->bytes + path->at, path->size - path->at, &head, operands)))
+		return ENDS;
+	switch (head.meta.category) {
+	case ZYDIS_CATEGORY_CALL:
+		return step_call(path);
+	case ZYDIS_CATEGORY_COND_BR:
+	case ZYDIS_CATEGORY_UNCOND_BR:
+		return branch(path, &head, operands) ? MORE : ENDS;
+	case ZYDIS_CATEGORY_RET:
+	case ZYDIS_CATEGORY_INTERRUPT:
+	case ZYDIS_CATEGORY_SYSCALL:
+		return ENDS;
+	default:
+		path->compared = path->compared || is_comparison(path, &head, operands);
+		apply(path, &head, operands);
+		path->at += head.length;
+		return MORE;
+	}
+}
+
+/* What the call of Track at the end of the path would be told. */
+static void read_arguments(const struct path *path, struct dt_untold *untold)
+{
+	const struct value *domain = &path->values[NUMBER(RDI)], *address = &path->values[NUMBER(RSI)];
+	const struct value *bytes = &path->values[NUMBER(RDX)];
+
+	if (domain->kind != CONSTANT || address->kind != KEPT || (bytes->kind != KEPT && bytes->kind != PRODUCT))
+		return;
+	untold->domain = domain->constant;
+	untold->address = address->reg;
+	untold->bytes = bytes->reg;
+	untold->factor = bytes->kind == PRODUCT ? bytes->factor : DT_NONE;
+}
+
+/* Is a block untold behind the call that returns to `at`? */
+static bool follow(struct path *path, size_t at, struct dt_untold *ret_untold)
+{
+	struct dt_untold untold = { .untrack = path->vaddr + at, .address = DT_NONE, .bytes = DT_NONE, .factor = DT_NONE };
+	enum step last = MORE;
+
+	path->at = at;
+	path->compared = path->decided = false;
+	memset(path->values, 0, sizeof(path->values));
+	for (uint8_t i = 0; i < DT_KEPT_COUNT; i++)
+		path->values[kept[i]] = (struct value){ .kind = KEPT, .reg = i };
+	for (size_t i = 0; i < STEPS_MAX && last == MORE; i++)
+		last = step(path);
+	if (last == TRACKS) {
+		untold.track = path->vaddr + path->at;
+		read_arguments(path, &untold);
+	}
+	*ret_untold = untold;
+	return path->decided;
+}
+
+static int open_search(struct dt_elf *elf, struct search *search)
+{
+	struct dt_elf_symbol symbol;
+	int error;
+
+	*search = (struct search){
+		.elf = elf, .track.name = "PyTraceMalloc_Track", .untrack.name = "PyTraceMalloc_Untrack",
+	};
+	if (!dt_elf_find_symbol(elf, search->track.name, &symbol))
+		search->track.vaddr = symbol.vaddr;
+	if (!dt_elf_find_symbol(elf, search->untrack.name, &symbol))
+		search->untrack.vaddr = symbol.vaddr;
+	error = find_slots(search, ".rela.plt");
+	if (!error)
+		error = find_slots(search, ".rela.dyn");
+	if (!error && ZYAN_FAILED(ZydisDecoderInit(&search->decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)))
+		error = -ENOTSUP;
+	if (!error)
+		find_stubs(search);
+	return error;
+}
+
+int dt_untold_find(struct dt_elf *elf, struct dt_untold *untold, size_t max, size_t *ret_count)
+{
+	struct search search;
+	struct path path = { .search = &search };
+	size_t count = 0;
+	bool named;
+	int error = find_name(elf, "PyTraceMalloc_Untrack", &named);
+
+	*ret_count = 0;
+	if (error || !named)
+		return error;
+	error = open_search(elf, &search);
+	if (error)
+		return error;
+	for (size_t i = 0; dt_elf_text(elf, i, &path.vaddr, &path.bytes, &path.size); i++) {
+		for (size_t at = 0; at < path.size; at++) {
+			size_t length = call_length(&search.untrack, path.bytes + at, path.size - at, path.vaddr + at);
+			struct dt_untold found;
+
+			if (!length || !follow(&path, at + length, &found))
+				continue;
+			if (count < max)
+				untold[count] = found;
+			count++;
+		}
+	}
+	*ret_count = count;
+	return 0;
+}

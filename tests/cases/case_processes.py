@@ -15,15 +15,16 @@ import traced
 from harness import IN_VM, PYTHON, WORKLOADS, Place, Skip, expect, scaled, seconds
 from tables import fail_if
 
-SEEDS = scaled(500, 100)                # of each way to allocate
+SEEDS = scaled(500, 40)                 # of each way to allocate
 TOLD_MOST = 12                          # sentences about what is wrong
 
 LIBRARIES = "/usr/lib/x86_64-linux-gnu"
-# word: what kind of programs (processes.py). preload: an allocator; count: also libcount, before it. without: what it has not.
+# word: what kind of programs (processes.py); in those of "seed" calls are left by siglongjmp, which not every allocator bears, and
+# which loses a block that nobody has been told of. preload: an allocator; count: also libcount, before it. without: what it has not.
 ALLOCATORS = {
-    "glibc": {"program": "processes", "word": "seed"},
-    "glibc, counted": {"program": "processes", "word": "seed", "count": "libcount.so"},
-    "glibc, static": {"program": "processes_static", "word": "seed"},
+    "glibc": {"program": "processes", "word": "calm"},
+    "glibc, counted": {"program": "processes", "word": "calm", "count": "libcount.so"},
+    "glibc, static": {"program": "processes_static", "word": "calm"},
     "musl": {"program": "processes_musl", "word": "calm"},
     "musl, counted": {"program": "processes_musl", "word": "calm", "count": "libcount_musl.so"},
     "musl, static": {"program": "processes_musl_static", "word": "calm"},
@@ -31,6 +32,7 @@ ALLOCATORS = {
     "jemalloc, counted": {"program": "processes", "word": "calm", "preload": "libjemalloc.so.2", "without": ("pvalloc",),
                           "count": "libcount.so"},
     "tcmalloc": {"program": "processes", "word": "calm", "preload": "libtcmalloc_minimal.so.4"},
+    "glibc, faults": {"program": "processes", "word": "seed"},
     "mimalloc": {"program": "processes", "word": "calm", "preload": "libmimalloc.so.2"},
 }
 
@@ -111,10 +113,16 @@ class Random:
         """The processes that there were: (pid, start)."""
         return {(image["pid"], image["start_ticks"]) for _, books in self.books for image in processes.images(books)}
 
+    def abandoned(self):
+        """How many calls were left: domtrace notices one when its thread makes another call."""
+        return sum(image["abandoned"] for _, books in self.books for image in processes.images(books))
+
     def compare(self, found, wrong):
         counts = counted.read_directory(self.counts)
         for line, books in self.books:
             wrong += [f"{line}: {fault}" for fault in traced.compare_books(books, found)]
+            if counts:
+                wrong += [f"{line}: {fault}" for fault in processes.compare_counted(books, counts)]
         if counts:
             ours = {key: image for key, image in counts.items() if key[0] != self.pid}
             wrong += traced.compare_counts(ours, found)
@@ -131,7 +139,7 @@ def random_programs(place, options, allocators, seeds=SEEDS, follow=False):
         run.run(range(1 + number * seeds, 1 + (number + 1) * seeds), wrong)
     snapshots = tracer.stop()
     found = traced.last_tables(snapshots, {key for _, run in runs for key in run.keys()})
-    wrong += traced.loss_faults(snapshots)
+    wrong += traced.loss_faults(snapshots, sum(run.abandoned() for _, run in runs))
     for name, run in runs:
         faults = []
         run.compare(found, faults)
@@ -147,16 +155,16 @@ def random_command(place):
     tracer.told()
     wrong, every = [], []
     for seed in range(1, SEEDS // 4):
-        tracer.child.stdin.write(f"seed {seed}\n".encode())
+        tracer.child.stdin.write(f"calm {seed}\n".encode())
         tracer.child.stdin.flush()
         books, faults = processes.answered(program, tracer.told())
         every.append((seed, books))
-        wrong += [f"seed {seed}: {fault}" for fault in faults]
+        wrong += [f"calm {seed}: {fault}" for fault in faults]
     tracer.child.stdin.close()
     snapshots = tracer.finish()
     found = traced.last_tables(snapshots)
     wrong += traced.loss_faults(snapshots)
-    wrong += [f"seed {seed}: {fault}" for seed, books in every for fault in traced.compare_books(books, found)]
+    wrong += [f"calm {seed}: {fault}" for seed, books in every for fault in traced.compare_books(books, found)]
     fail_if_any(wrong)
 
 
@@ -379,7 +387,9 @@ def scenario_traced(place, scenario):
 
 
 def cases():
-    yield "processes/random, system-wide, every allocator", lambda place: random_programs(place, [], ALLOCATORS)
+    yield "processes/random, system-wide, every allocator", lambda place: random_programs(
+        place, [], [name for name, spec in ALLOCATORS.items() if spec["word"] == "calm"])
+    yield "processes/random, calls left by siglongjmp", lambda place: random_programs(place, [], ["glibc, faults"])
     yield "processes/random, system-wide, without any feature", lambda place: random_programs(
         place, ["--without", "session", "--without", "multi", "--without", "cheap-sites"], ("glibc", "musl"), SEEDS // 10)
     yield "processes/random, -p --children", lambda place: random_programs(place, [], ("glibc", "glibc, counted"), SEEDS // 4, True)

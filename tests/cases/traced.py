@@ -39,8 +39,17 @@ def last_tables(snapshots, known=None):
     return found
 
 
-def loss_faults(snapshots):
-    return sorted({fault for snapshot in snapshots for fault in tables.losses(snapshot)})
+def loss_faults(snapshots, abandoned=0):
+    """What was lost. `abandoned`: so many calls were left by a jump at most; that they are named is no fault, any other loss is."""
+    faults = set()
+    for snapshot in snapshots:
+        losses = dict(snapshot["losses"])
+        if losses.get("calls_abandoned", 0) <= abandoned:
+            losses["calls_abandoned"] = 0
+        faults |= {f"losses.{name} is {number}" for name, number in losses.items() if number}
+        if snapshot["complete"] != (not any(snapshot["losses"].values())):
+            faults.add(f"complete is {snapshot['complete']}, losses are {snapshot['losses']}")
+    return sorted(faults)
 
 
 def site(frames):

@@ -15,6 +15,14 @@
 
 #define LIBC "/lib/x86_64-linux-gnu/libc.so.6"
 #define PYTHON "/usr/bin/python3.11"
+#define JEMALLOC "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2"
+#define MIMALLOC "/usr/lib/x86_64-linux-gnu/libmimalloc.so.2"
+
+/* For --allocator. */
+static __attribute__((noipa)) void *named_malloc(size_t bytes)
+{
+	return bytes > 1 ? (void *)bytes : NULL;
+}
 
 struct planned {
 	struct dt_elf *elf;
@@ -150,6 +158,54 @@ static void test_cheap_places_are_those_of_the_finder(void **state)
 	}
 }
 
+/* Operators that end in another function of the file are left to that one; of names of one function the C library's comes first. */
+static void test_allocators(void **state)
+{
+	PLANNED jemalloc = { .fd = -1 }, mimalloc = { .fd = -1 };
+	const struct dt_site_plan *new;
+
+	(void)state;
+	if (access(JEMALLOC, R_OK) || access(MIMALLOC, R_OK)) {
+		print_message("skipped: there is no " JEMALLOC " or no " MIMALLOC "\n");
+		skip();
+	}
+	plan(JEMALLOC, true, &jemalloc);
+	new = find_plan(&jemalloc, "_Znwm");
+	assert_non_null(new);
+	assert_int_equal(dt_site_info(new->site)->shape, DT_SHAPE_NEW);
+	assert_true(new->end_count);
+	assert_non_null(find_plan(&jemalloc, "xallocx"));
+	assert_null(find_plan(&jemalloc, "_Znam"));
+	assert_null(find_plan(&jemalloc, "_ZnwmSt11align_val_t"));
+	assert_null(find_plan(&jemalloc, "_ZdlPv"));
+	assert_non_null(find_plan(&jemalloc, "_ZdlPvm"));
+	expect_places(&jemalloc, true);
+	plan(MIMALLOC, false, &mimalloc);
+	assert_int_equal(find_plan(&mimalloc, "mi_malloc")->site, DT_SITE_malloc);
+	assert_ptr_equal(find_plan(&mimalloc, "mi_free"), find_plan(&mimalloc, "_ZdlPv"));
+	assert_int_equal(find_plan(&mimalloc, "_ZdlPv")->site, DT_SITE_free);
+	assert_int_equal(find_plan(&mimalloc, "mi_heap_recalloc")->site, DT_SITE_mi_heap_recalloc);
+}
+
+/* What the user names: also symbols that are the file's own. The operators of a library without malloc are left alone. */
+static void test_named(void **state)
+{
+	struct dt_allocator one = { .file = (char[]){ "*test_sites" }, .prefix = (char[]){ "named_" } };
+	struct dt_allocators allocators = { &one, 1 };
+	PLANNED planned = { .fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC) };
+	PLANNED cxx = { .fd = -1 };
+
+	(void)state;
+	assert_ptr_equal(named_malloc(1), NULL);
+	assert_int_equal(dt_elf_open(dup(planned.fd), &planned.elf), 0);
+	assert_int_equal(dt_sites_plan(planned.elf, &(struct dt_site_search){ "/x/test_sites", true, &allocators, NULL }, &planned.plans,
+				       &planned.count), 0);
+	assert_true(one.matched);
+	assert_int_equal(find_plan(&planned, "named_malloc")->site, DT_SITE_malloc);
+	plan("/usr/lib/x86_64-linux-gnu/libstdc++.so.6", true, &cxx);
+	assert_int_equal(cxx.count, 0);
+}
+
 static void test_a_file_without_sites(void **state)
 {
 	PLANNED planned = { .fd = -1 };
@@ -167,6 +223,8 @@ int main(void)
 		cmocka_unit_test(test_libc),
 		cmocka_unit_test(test_python),
 		cmocka_unit_test(test_cheap_places_are_those_of_the_finder),
+		cmocka_unit_test(test_allocators),
+		cmocka_unit_test(test_named),
 		cmocka_unit_test(test_a_file_without_sites),
 	};
 

@@ -33,7 +33,7 @@
 #define DT_DOMAIN_FILTER_MAX 32         /* domain numbers in one filter */
 #define DT_COMM_BYTES 16                /* of a thread's name, with its NUL (include/linux/sched.h: TASK_COMM_LEN) */
 #define DT_ALLOCATOR_CALLS_MAX 8        /* calls of free() from inside the allocator, per process */
-#define DT_UNTOLD_MAX 8                 /* calls behind which a block may be untold, per process */
+#define DT_UNTOLD_MAX 16                /* calls behind which a block may be untold, per process */
 
 /* Who speaks of a block. The value is part of map keys (8 bits). */
 enum dt_source {

@@ -91,7 +91,7 @@ static int find_slots(struct search *search, const char *section)
 		memcpy(&relocation, bytes + at, sizeof(relocation));
 		if (ELF64_R_TYPE(relocation.r_info) != R_X86_64_JUMP_SLOT && ELF64_R_TYPE(relocation.r_info) != R_X86_64_GLOB_DAT)
 			continue;
-		name = symbol_name(search->elf, ELF64_R_SYM(relocation.r_info));
+		name = symbol_name(search->elf, (uint32_t)ELF64_R_SYM(relocation.r_info));
 		if (!strcmp(name, search->track.name))
 			add(search->track.slots, &search->track.slot_count, relocation.r_offset);
 		else if (!strcmp(name, search->untrack.name))
@@ -257,12 +257,13 @@ static void apply(struct path *path, const ZydisDecodedInstruction *head, const 
 	}
 }
 
-/* The answer, compared with −2. */
-static bool is_comparison(const struct path *path, const ZydisDecodedInstruction *head, const ZydisDecodedOperand *operands)
+/* The answer, compared with −2; without optimisation it has been put into memory before. */
+static bool is_comparison(const ZydisDecodedInstruction *head, const ZydisDecodedOperand *operands)
 {
-	return !path->compared && head->mnemonic == ZYDIS_MNEMONIC_CMP && operands[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-	       operands[0].reg.value == ZYDIS_REGISTER_EAX && operands[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
-	       operands[1].imm.value.s == TRACEMALLOC_IS_OFF;
+	if (head->mnemonic != ZYDIS_MNEMONIC_CMP || operands[1].type != ZYDIS_OPERAND_TYPE_IMMEDIATE ||
+	    operands[1].imm.value.s != TRACEMALLOC_IS_OFF || operands[0].size != 32)
+		return false;
+	return operands[0].type == ZYDIS_OPERAND_TYPE_MEMORY || operands[0].reg.value == ZYDIS_REGISTER_EAX;
 }
 
 /* Follows a branch. False: the way cannot be known. */
@@ -321,7 +322,7 @@ static enum step step(struct path *path)
 	case ZYDIS_CATEGORY_SYSCALL:
 		return ENDS;
 	default:
-		path->compared = path->compared || is_comparison(path, &head, operands);
+		path->compared = path->compared || is_comparison(&head, operands);
 		apply(path, &head, operands);
 		path->at += head.length;
 		return MORE;
@@ -336,7 +337,7 @@ static void read_arguments(const struct path *path, struct dt_untold *untold)
 
 	if (domain->kind != CONSTANT || address->kind != KEPT || (bytes->kind != KEPT && bytes->kind != PRODUCT))
 		return;
-	untold->domain = domain->constant;
+	untold->domain = (uint32_t)domain->constant;
 	untold->address = address->reg;
 	untold->bytes = bytes->reg;
 	untold->factor = bytes->kind == PRODUCT ? bytes->factor : DT_NONE;

@@ -121,7 +121,7 @@ static int adopt(struct dt_session *session, uint32_t slot, const struct dt_proc
 	if (error)
 		return error;
 	dt_tracebacks_add_process(session->tracebacks, traced);
-	traced->stale = !state->parent_segment;
+	traced->stale = !traced->maps;
 	dt_log_debug(&session->log, "tracing process %d (%s)", (int)traced->pid, traced->info.comm);
 	return 0;
 }

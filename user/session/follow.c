@@ -539,7 +539,7 @@ int dt_session_dispatch(struct dt_session *session)
 		error = dt_session_wait(session);
 	notice_ends(session);
 	if (!error)
-		error = dt_session_sweep(session);
+		error = dt_session_see_to_ended(session);
 	if (!error)
 		error = dt_tracebacks_name(session->tracebacks, NAMING_NS);
 	if (error == -EAGAIN)

@@ -57,7 +57,7 @@ struct dt_session {
 	uint32_t news;                  /* image_news of the programs, as last followed */
 	int timer_fd;                   /* fires when ended processes are to be seen to */
 	size_t ended_count;             /* processes that have ended since it last fired */
-	bool sweep_is_due;
+	bool ended_are_due;             /* … since when a while has passed */
 	uint32_t mappings_version;      /* the last one given to mappings of a process */
 	struct dt_launch launch;
 	int event_error;                /* the first failure while a record was taken in */
@@ -108,11 +108,11 @@ struct dt_traced *dt_session_adopt_slot(struct dt_session *session, uint32_t slo
 
 /* sweep.c */
 
-/* Empties the slots of images that nobody needs any more, if it is time for it. */
+/* Empties the slots of images that nobody needs any more. */
 int dt_session_sweep(struct dt_session *session);
+/* When a while has passed since some ended: their last tables are due. If nobody takes them, what can be emptied without is. */
+int dt_session_see_to_ended(struct dt_session *session);
 /* Sees to it that the session wakes up for those that have ended. */
 void dt_session_set_timer(struct dt_session *session);
-/* True once after it has fired. */
-bool dt_session_timer_fired(struct dt_session *session);
 
 #endif

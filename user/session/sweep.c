@@ -25,11 +25,12 @@ void dt_session_set_timer(struct dt_session *session)
 		timerfd_settime(session->timer_fd, 0, &due, NULL);
 }
 
-bool dt_session_timer_fired(struct dt_session *session)
+/* Has it fired, or have so many ended that it is time all the same? */
+static bool is_due(struct dt_session *session)
 {
 	uint64_t times;
 
-	if (session->ended_count < SWEEP_COUNT && read(session->timer_fd, &times, sizeof(times)) != sizeof(times))
+	if (read(session->timer_fd, &times, sizeof(times)) != sizeof(times) && session->ended_count < SWEEP_COUNT)
 		return false;
 	session->ended_count = 0;
 	return true;
@@ -90,14 +91,21 @@ static int remove_done(struct dt_session *session, const bool gone[DT_PROCESSES_
 	return error;
 }
 
+int dt_session_see_to_ended(struct dt_session *session)
+{
+	bool untaken = session->ended_are_due;
+
+	if (!is_due(session))
+		return 0;
+	session->ended_are_due = true;
+	return untaken ? dt_session_sweep(session) : 0;
+}
+
 int dt_session_sweep(struct dt_session *session)
 {
 	bool gone[DT_PROCESSES_MAX];
 	int error = 0;
 
-	if (!session->sweep_is_due)
-		return 0;
-	session->sweep_is_due = false;
 	/* Where children go, those that they inherited from may be able to go, too. */
 	while (!error && find_done(session, gone)) {
 		error = dt_session_wait(session);

@@ -202,11 +202,12 @@ int dt_session_take_snapshot(struct dt_session *session, const char *label, stru
 
 int dt_session_take_ended(struct dt_session *session, bool at_once, struct dt_snapshot **ret_snapshot)
 {
-	bool due = dt_session_timer_fired(session), any = false;
+	bool any = false;
+	int error;
 
-	if (session->stopped || (!due && !at_once))
+	if (session->stopped || (!session->ended_are_due && !at_once))
 		return -EAGAIN;
-	session->sweep_is_due = true;
+	session->ended_are_due = false;
 	for (size_t i = 0; i < session->process_count; i++) {
 		struct dt_traced *traced = session->processes[i];
 		bool is_end = traced->exited && !traced->root && !traced->hidden && !traced->reported;
@@ -216,7 +217,14 @@ int dt_session_take_ended(struct dt_session *session, bool at_once, struct dt_sn
 		else
 			any = any || is_end;
 	}
-	return any ? take(session, "exit", true, ret_snapshot) : -EAGAIN;
+	error = any ? take(session, "exit", true, ret_snapshot) : -EAGAIN;
+	if (!error || error == -EAGAIN) {
+		int swept = dt_session_sweep(session);
+
+		if (swept)              /* the snapshot is there all the same */
+			session->event_error = swept;
+	}
+	return error;
 }
 
 int dt_session_clear_traces(struct dt_session *session)

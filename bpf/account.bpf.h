@@ -194,6 +194,20 @@ static __always_inline void account_end(const struct account *account, const str
 	trace_change(total, account->half, -(__s64)block_bytes(block));
 }
 
+/*
+ * Books the end of a block whose address was handed out again: its free was missed. The call that got it may have begun before
+ * a clear, and the block after it.
+ */
+static __noinline void account_end_missed(const struct account *account, const struct dt_block *block)
+{
+	struct account own = *account;
+
+	own.segments = *(volatile __u64 *)&account->state->segments;
+	if (!block_is_known(&own, block))
+		own.segments = account->segments;
+	account_end(&own, block);
+}
+
 /* A block goes. False: it was not known, or a clear has forgotten it. */
 static __always_inline bool account_remove(const struct account *account, __u64 address)
 {
@@ -244,10 +258,8 @@ static __always_inline bool account_add(const struct account *account, __u64 add
 			trace_change(total, half, -(__s64)block_bytes(replaced));
 		return false;
 	}
-	if (error == 1) {
-		account_book_end(account, total, &old);
-		change -= block_bytes(&old);
-	}
+	if (error == 1)
+		account_end_missed(account, &old);
 	trace_book_allocation(total, half, bytes);
 	trace_change(total, half, change);
 	trace_book_allocation(trace, half, bytes);

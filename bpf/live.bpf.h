@@ -276,19 +276,25 @@ static __always_inline bool live_take(const struct account *account, __u64 addre
 	return block_is_known(account, block);
 }
 
-/* Puts a block back that live_take() took: its realloc failed, or was left. */
-static __always_inline void live_put_back(const struct account *account, __u64 address, const struct dt_block *block)
+static __always_inline bool block_is_same(const struct dt_block *a, const struct dt_block *b)
 {
+	return DT_SPAN_BORN(a->span) == DT_SPAN_BORN(b->span) && block_bytes(a) == block_bytes(b) && a->traceback == b->traceback;
+}
+
+/* Puts a block back that live_take() took: its realloc failed, or was left. Other blocks may have been at its address meanwhile. */
+static __always_inline void live_put_back(const struct account *account, __u64 address, const struct dt_block *taken)
+{
+	struct dt_block block = { .bytes = block_bytes(taken), .traceback = taken->traceback, .span = taken->span };
 	struct dt_block_key key = { .owner = account->owner, .address = address };
 	__u32 table;
 	struct dt_block *found = rows_find(&key, &table);
 	__u64 span = found ? found->span : 0;
 
-	if (found && DT_SPAN_DIED(span) && DT_SPAN_BORN(span) == DT_SPAN_BORN(block->span)) {
-		if (__sync_val_compare_and_swap(&found->span, span, block->span) == span)
+	if (found && DT_SPAN_DIED(span) && block_is_same(found, &block)) {
+		if (__sync_val_compare_and_swap(&found->span, span, block.span) == span)
 			__sync_fetch_and_add(&spare_rows, -1);
 		return;
 	}
-	if (found ? live_reuse(account, &key, table, found, block) : rows_make(&key, block))
+	if (found ? live_reuse(account, &key, table, found, &block) : rows_make(&key, &block))
 		count_add(DT_COUNTER_live_full);
 }

@@ -12,6 +12,7 @@
 #define __array(name, value) __typeof__(value) *name[1]
 #undef __always_inline
 #define __always_inline inline __attribute__((always_inline))
+#define __noinline __attribute__((noinline))
 #define preserve_access_index
 
 /* What the definition of a map says about it. */

@@ -247,11 +247,12 @@ static __always_inline int free_at_entry(struct pt_regs *ctx, bool hands_on)
 	is_second = source == DT_SOURCE_PYTHON && free_is_second(&account, thread, address);
 	if (hands_on && !thread)
 		thread = thread_make(&account);
-	if (!account_remove(&account, address) && !is_inner && !is_second && !(thread && release_holds(thread, address, registers.stack)))
+	if (!account_remove(&account, address) && !is_inner && !is_second && !(thread && release_holds(&account, thread, address, registers.stack)))
 		count_add(free_is_allocators(ctx, process_row(account.row)) ? DT_COUNTER_allocator_frees : DT_COUNTER_unmatched_frees);
-	if (hands_on && thread && !release_holds(thread, address, registers.stack)) {
+	if (hands_on && thread && !release_holds(&account, thread, address, registers.stack)) {
 		thread->released = address;
 		thread->released_stack = registers.stack;
+		thread->released_generation = DT_SEGMENTS_GENERATION(account.segments);
 	}
 	return 0;
 }

@@ -174,7 +174,8 @@ static __always_inline bool operator_new_exit(struct dt_thread *thread, __u64 st
 }
 
 /* Is a free of `block` from the slot at `stack` the rest of a RELEASE that the thread is in? */
-static __always_inline bool release_holds(const struct dt_thread *thread, __u64 block, __u64 stack)
+static __always_inline bool release_holds(const struct account *account, const struct dt_thread *thread, __u64 block, __u64 stack)
 {
-	return thread->released == block && stack <= thread->released_stack;
+	return thread->released == block && stack <= thread->released_stack &&
+	       thread->released_generation == DT_SEGMENTS_GENERATION(account->segments);
 }

@@ -23,6 +23,7 @@ struct dt_thread {
 	__u64 operator_new_return_address;
 	__u64 released;                 /* the block that the last function got that hands blocks on to another one (RELEASE) */
 	__u64 released_stack;           /* … and where its return address lies */
+	__u64 released_generation;      /* … and when */
 };
 
 #define PAGE_MASK 4095

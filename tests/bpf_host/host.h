@@ -405,11 +405,13 @@ static inline __u64 *host_slot(__u64 stack)
 	return &host_current->stack[(stack - host_current->lowest) / 8];
 }
 
+static __u64 host_fourth_argument;
+
 /* A call instruction: the return address goes to `stack`. 0: a jump, the slot keeps what it holds (a tail call). */
 static inline struct pt_regs host_call_instruction(__u64 stack, __u64 return_address, __u64 a, __u64 b, __u64 c)
 {
 	struct pt_regs registers = { .rip = host_function = 0x7f1234500000, .rsp = stack, .rbp = host_frame_pointer,
-				     .rdi = a, .rsi = b, .rdx = c };
+				     .rdi = a, .rsi = b, .rdx = c, .rcx = host_fourth_argument };
 
 	if (return_address) {
 		*host_slot(stack) = return_address;

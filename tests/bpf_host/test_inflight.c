@@ -45,9 +45,9 @@ BOTH_WAYS(test_every_function_of_the_family)
 	host_memory(0x7000, &out, sizeof(out));
 	for (enum dt_site site = 0; site < DT_SITE_COUNT; site++) {
 		const struct dt_site_row *row = &sites[site];
-		__u64 arguments[3] = { 0, 0, 0 }, bytes = 24;
+		__u64 arguments[4] = { 0, 0, 0, 0 }, bytes = 24;
 
-		if (row->shape > DT_SHAPE_REALLOC)
+		if (row->shape > DT_SHAPE_REALLOC || row->source != DT_SOURCE_LIBC)
 			continue;
 		arguments[row->size] = 24;
 		if (row->count != DT_NONE) {
@@ -56,6 +56,7 @@ BOTH_WAYS(test_every_function_of_the_family)
 		}
 		if (row->out != DT_NONE)
 			arguments[row->out] = 0x7000;
+		host_fourth_argument = arguments[3];
 		host_enter(site, TOP, CALLER + site, arguments[0], arguments[1], arguments[2]);
 		host_leave(TOP, row->shape == DT_SHAPE_OUT ? 0 : A);
 		books_expect_block(A, bytes, host_traceback(CALLER + site));
@@ -65,6 +66,87 @@ BOTH_WAYS(test_every_function_of_the_family)
 	}
 	assert_int_equal(host_row_count(&live), 0);
 	books_expect_nothing_counted();
+}
+
+/* operator new: entry and `ret` are two probes, and the slot keeps the program's return address. */
+static struct pt_regs enter_new(__u64 stack, __u64 return_address, __u64 bytes)
+{
+	struct pt_regs registers = host_call_instruction(stack, return_address, bytes, 0, 0);
+
+	host_cookie = DT_SITE__Znwm;
+	new_enter(&registers);
+	return registers;
+}
+
+static void leave_new(struct pt_regs registers, __u64 result)
+{
+	registers.rax = result;
+	new_exit(&registers);
+}
+
+BOTH_WAYS(test_operator_new)
+{
+	struct pt_regs outer, inner;
+
+	leave_new(enter_new(TOP, CALLER, 100), A);
+	books_expect_block(A, 100, host_traceback(CALLER));
+	host_free(TOP, OTHER, A);
+	/* It ends in malloc: booked there, once. */
+	outer = enter_new(TOP, CALLER, 200);
+	host_enter(DT_SITE_malloc, DEEP, OTHER, 201, 0, 0);
+	host_leave(DEEP, B);
+	leave_new(outer, B);
+	books_expect_block(B, 201, host_traceback(OTHER));
+	host_free(TOP, OTHER, B);
+	/* Left by an exception; then called anew from deeper, and from the same place. */
+	enter_new(TOP, CALLER, 300);
+	inner = enter_new(DEEP, OTHER, 400);
+	leave_new(inner, A);
+	books_expect_block(A, 400, host_traceback(OTHER));
+	outer = enter_new(TOP, CALLER, 500);
+	leave_new(outer, B);
+	books_expect_block(B, 500, host_traceback(CALLER));
+	/* Another function ends in the same `ret`, with the slot of a call that was left. */
+	enter_new(TOP, CALLER, 600);
+	leave_new(host_call_instruction(TOP, OTHER, 0, 0, 0), A + 64);
+	host_free(TOP, OTHER, A);
+	host_free(TOP, OTHER, B);
+	assert_int_equal(host_row_count(&live), 0);
+	books_expect_nothing_counted();
+}
+
+BOTH_WAYS(test_releases_are_one_free)
+{
+	struct pt_regs registers;
+
+	host_enter(DT_SITE_malloc, TOP, CALLER, 10, 0, 0);
+	host_leave(TOP, A);
+	for (int unknown = 0; unknown < 2; unknown++) {
+		__u64 block = unknown ? B : A;
+
+		registers = host_call_instruction(TOP, CALLER, block, 0, 0);
+		host_cookie = DT_SITE__ZdlPvm;
+		release_enter(&registers);
+		host_free(TOP, 0, block);
+		assert_int_equal(host_counter(DT_COUNTER_unmatched_frees), unknown);
+	}
+	books_expect(host_traceback(CALLER), 1, 10, 1, 10, 10, 0);
+}
+
+BOTH_WAYS(test_resizes)
+{
+	host_enter(DT_SITE_malloc, TOP, CALLER, 10, 0, 0);
+	host_leave(TOP, A);
+	host_enter(DT_SITE_xallocx, TOP, OTHER, A, 20, 0);
+	host_leave(TOP, 32);
+	books_expect_block(A, 20, host_traceback(OTHER));
+	host_enter(DT_SITE_xallocx, TOP, OTHER, A, 1000, 0);
+	host_leave(TOP, 32);
+	books_expect_block(A, 20, host_traceback(OTHER));
+	host_enter(DT_SITE_reallocf, TOP, CALLER, A, 1000, 0);
+	host_leave(TOP, 0);
+	assert_int_equal(host_row_count(&live), 0);
+	assert_int_equal(host_counter(DT_COUNTER_failed_allocations), 2);
 }
 
 BOTH_WAYS(test_nested_calls_are_one_block)
@@ -358,6 +440,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		host_test(test_every_function_of_the_family),
+		host_test(test_operator_new),
+		host_test(test_releases_are_one_free),
+		host_test(test_resizes),
 		host_test(test_nested_calls_are_one_block),
 		host_test(test_tail_calls_are_one_block),
 		host_test(test_an_entry_further_up_abandons_the_call),

@@ -164,9 +164,9 @@ def function_is_possible(frame):
 
 
 NUMPY_CALLS = ("_multiarray_umath.",)   # what calls PyTraceMalloc_Track for NumPy
-CTYPES_CALLS = ("libffi.so",)           # and for a script that does so through ctypes
+CTYPES_CALLS = ("libffi.so", "libnumpy_calls.so") # and for a script that does so through ctypes
 NATIVE_FRAMES = 16                      # more than there are between Python code and NumPy's allocator
-NATIVE_MODULES = ("python3.", "libc.so", "_multiarray_umath.", "_umath_", "_ctypes.", "libffi.so")
+NATIVE_MODULES = ("python3.", "libc.so", "_multiarray_umath.", "_umath_", "_ctypes.", "libffi.so", "libnumpy_calls.so")
 
 
 def native_end_faults(native, traceback, callers):
@@ -253,7 +253,7 @@ def compare_domains(snapshot, pid, truth, stack="auto"):
     for row in truth["rows"]:
         expected[row["domain"], tuple(map(tuple, row["frames"]))] = {field: row[field] for field in FIELDS}
     table = {}
-    for domain_id in {domain["id"] for domain in snapshot["domains"]} | {row["domain"] for row in truth["rows"]}:
+    for domain_id in {domain["id"] for domain in snapshot["domains"] if domain["source"] == "tracemalloc"} | {row["domain"] for row in truth["rows"]}:
         domain, actual = domain_rows(snapshot, pid, "tracemalloc", domain_id)
         totals = truth["totals"].get(str(domain_id))
         if domain is None or totals is None:

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""NumPy as it behaves in each release: this machine's on every path of its own, the others' calls replayed."""
+import os
+
+from harness import PYTHON, WORKLOADS, expect
+from tables import compare_domains, compare_numpy, domain_rows, fail_if, losses
+
+TALLY = ("allocations", "allocated_bytes", "frees", "freed_bytes")
+
+
+def wait_for(target, gate):
+    told = target.told()
+    expect(told["gate"] == gate, f"the workload is at {told['gate']}, not at {gate}")
+    return told
+
+
+def releases(place, frames, *options):
+    """The calls of each release, in three threads; `frames`: tracemalloc is on. With libc traced, its frees are unmatched, too."""
+    script = os.path.join(WORKLOADS, "numpy_releases.py")
+    target = place.start([PYTHON, script, place.workload("libnumpy_calls.so"), *([str(frames)] if frames else [])])
+    pid = wait_for(target, "start")["pid"]
+    tracer = place.trace("-p", str(pid), *options)
+
+    def compare(snapshot, truth):
+        if "libc" in options:
+            truth["unmatched_frees"] = snapshot["counters"]["unmatched_frees"]
+        compare_domains(snapshot, pid, truth)
+
+    target.go()
+    truth = wait_for(target, "middle")
+    compare(tracer.snapshot(), truth)
+    target.go()
+    truth = wait_for(target, "end")
+    compare(tracer.snapshot(), truth)
+    target.go()
+    compare(tracer.finish()[-1], truth)
+    expect(target.wait() == 0, target.stderr())
+
+
+def paths_truth(place, frames):
+    """What tracemalloc has at each gate when nobody else looks."""
+    target = place.start([PYTHON, os.path.join(WORKLOADS, "numpy_paths.py"), place.workload("libnumpy_calls.so"), str(frames)])
+    tables = []
+    for gate in ("start", "kept", "freed"):
+        tables.append(wait_for(target, gate)["rows"])
+        target.go()
+    wait_for(target, "clear")
+    target.go()
+    wait_for(target, "handler")
+    target.go()
+    target.told()
+    expect(target.wait() == 0, target.stderr())
+    return tables[1:]
+
+
+def paths(place, frames):
+    """Every path of NumPy's; then with a memory handler that keeps books itself, to the end of the process."""
+    expected = None if frames else paths_truth(place, 64)
+    target = place.start([PYTHON, os.path.join(WORKLOADS, "numpy_paths.py"), place.workload("libnumpy_calls.so"), str(frames)])
+    pid = wait_for(target, "start")["pid"]
+    tracer = place.trace("-p", str(pid), "-d", "numpy")
+    for i, gate in enumerate(("kept", "freed")):
+        target.go()
+        rows = wait_for(target, gate)["rows"]
+        compare_numpy(tracer.snapshot(), pid, expected[i] if expected else rows)
+    target.go()
+    wait_for(target, "clear")
+    tracer.clear()
+    target.go()
+    compare_tally(tracer.snapshot, pid, wait_for(target, "handler"))
+    target.go()
+    compare_tally(lambda: tracer.finish()[-1], pid, target.told())
+    expect(target.wait() == 0, target.stderr())
+
+
+def compare_tally(take, pid, truth):
+    """The totals of the domain are what the handler counted itself."""
+    snapshot = take()
+    domain, _ = domain_rows(snapshot, pid, "tracemalloc", 389047)
+    truth = dict({name: truth[name] for name in TALLY}, live_blocks=truth["allocations"] - truth["frees"],
+                 live_bytes=truth["allocated_bytes"] - truth["freed_bytes"])
+    fail_if(losses(snapshot) + [f"{name} of numpy is {domain[name]}, the handler says {number}"
+                                for name, number in truth.items() if domain[name] != number])
+
+
+def cases():
+    yield "numpy/the calls of each release", lambda place: releases(place, 0, "-d", "numpy")
+    yield "numpy/the calls of each release, libc traced", lambda place: releases(place, 0, "-d", "numpy", "-d", "libc")
+    yield "numpy/the calls of each release, tracemalloc on", lambda place: releases(place, 64, "-d", "numpy")
+    yield "numpy/every path, tracemalloc off", lambda place: paths(place, 0)
+    yield "numpy/every path, tracemalloc on", lambda place: paths(place, 64)

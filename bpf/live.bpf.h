@@ -166,7 +166,8 @@ static __always_inline int live_replace(const struct dt_block_key *key, __u32 ta
 static __always_inline int live_reuse(const struct account *account, const struct dt_block_key *key, __u32 table,
 				      struct dt_block *found, const struct dt_block *block)
 {
-	__u64 span = found->span, hides = found->bytes & DT_BLOCK_HIDES;
+	/* Heirs may look for those before it, of which the row tells how many there are. */
+	__u64 span = found->span, kept = found->bytes & (account->state->heirs ? ~DT_BLOCK_BYTES_MASK : DT_BLOCK_HIDES);
 	int error = 0;
 
 	if (!DT_SPAN_DIED(span))
@@ -174,7 +175,7 @@ static __always_inline int live_reuse(const struct account *account, const struc
 	if (live_has_heirs(account, found)) {
 		error = live_replace(key, table, found, block);
 	} else {
-		found->bytes = block->bytes | (DT_SPAN_BORN(span) ? hides : DT_BLOCK_HIDES);
+		found->bytes = block->bytes | kept | (DT_SPAN_BORN(span) ? 0 : DT_BLOCK_HIDES);
 		found->traceback = block->traceback; /* the address is its caller's alone: nobody else touches the row now */
 		if (__sync_val_compare_and_swap(&found->span, span, block->span) != span)
 			return -EEXIST;
@@ -214,7 +215,12 @@ static __always_inline int live_add(const struct account *account, __u64 address
 		return live_make(account, &key, block);
 	__sync_fetch_and_add(&spare_rows, 1);
 	error = live_make(account, &key, block);
-	return error ? error : block_is_known(account, old);
+	if (!error)
+		return block_is_known(account, old);
+	/* No room for what heirs have of the old block: it stays. */
+	if (__sync_val_compare_and_swap(&found->span, span, old->span) == span)
+		__sync_fetch_and_add(&spare_rows, -1);
+	return error;
 }
 
 /* Is a block of that size there, of the image's own? */

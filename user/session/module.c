@@ -126,6 +126,12 @@ static int store_unwind_table(struct dt_modules *modules, struct dt_module *modu
 	return 0;
 }
 
+/*
+ * What the tables hold decides nothing but whom calls go to, up to 3.11. Later releases also ask them which allocator they have
+ * when they count blocks and set the allocator of an interpreter up (Objects/obmalloc.c, _PyMem_PymallocEnabled()).
+ */
+#define ALIASES_BEFORE 0x030c0000
+
 /* CPython's own allocators, if they are asked for and understood. */
 static int find_python_alloc(struct dt_modules *modules, struct dt_module *module)
 {
@@ -137,6 +143,8 @@ static int find_python_alloc(struct dt_modules *modules, struct dt_module *modul
 	if (!error)
 		error = dt_sites_plan_python(module->elf, &(struct dt_site_search){ module->path, modules->cheap_sites, NULL, modules->log },
 					     &module->python_alloc, module->plans, &module->plan_count);
+	if (module->python_alloc.inlined && (!module->python.version_hex || module->python.version_hex >= ALIASES_BEFORE))
+		module->python_alloc.unsupported = "what would make them is known to be right for CPython up to 3.11 only";
 	module->has_python_alloc = !error;
 	return error == -ENOMEM ? error : 0;
 }

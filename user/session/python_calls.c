@@ -26,7 +26,7 @@ static int refuse(const struct dt_python_calls *calls, pid_t pid, bool may_write
 		return dt_log_error(log, -ENOTSUP, "process %d cannot be traced in domain python: most calls of its CPython's allocators are "
 				    "compiled into their callers, and %s", (int)pid, calls->alloc->unsupported);
 	if (!may_write)
-		return dt_log_error(log, -EPERM, "process %d cannot be traced in domain python as it is: most calls of its CPython's allocators "
+		return dt_log_error(log, -ENOTSUP, "process %d cannot be traced in domain python as it is: most calls of its CPython's allocators "
 				    "are compiled into their callers; --patch-python lets domtrace change pointers in its memory so that "
 				    "they are made, until the trace ends", (int)pid);
 	return 0;
@@ -42,11 +42,11 @@ static int make_seen(struct dt_python_calls *calls, pid_t pid, pid_t held, const
 {
 	int error = write_tables(calls, pid, held, false);
 
-	if (error)
-		return dt_log_error(log, error, "cannot change the tables of CPython's allocators in process %d: %s", (int)pid,
-				    error == -EPERM ? "another tracer has it" : strerror(-error));
-	calls->written = true;
-	return 0;
+	if (error && error != -ESRCH)
+		return dt_log_error(log, -ENOTSUP, "cannot change the tables of CPython's allocators in process %d: %s", (int)pid,
+				    error == -EPERM ? "another tracer has it, or ptrace is not permitted" : strerror(-error));
+	calls->written = !error;
+	return error;
 }
 
 int dt_python_calls_open(struct dt_python_calls *calls, pid_t pid, pid_t held, bool may_write, const struct dt_log *log)

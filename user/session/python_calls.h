@@ -24,7 +24,7 @@ struct dt_python_calls {
 
 /*
  * Sees to it that all calls are seen. `may_write`: if need be, by writing. `held`: a thread that the caller holds; 0: none. -EAGAIN: not
- * while the tables hold what they do, which may be nothing yet: the loader fills them in. -EPERM, -ENOTSUP, …: never, which is said once.
+ * while the tables hold what they do, which may be nothing yet: the loader fills them in. -ENOTSUP: never, which is said once. -ESRCH.
  */
 int dt_python_calls_open(struct dt_python_calls *calls, pid_t pid, pid_t held, bool may_write, const struct dt_log *log);
 /* The sentence for -EAGAIN where it stays so. Returns -ENOTSUP. */

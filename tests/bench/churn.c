@@ -6,6 +6,7 @@
  * It prints {"pid": …}, then answers each line of standard input with one of JSON, until its input ends:
  *   pairs THREADS FRAMES MILLISECONDS   malloc and free, again and again, from a stack of 1 or 5 … 64 frames
  *   grow BLOCKS TRACEBACKS              allocates so many blocks, from so many places in turn, and keeps them
+ *   swap MILLISECONDS                   frees one of them, anyone, and allocates another, from a stack of 3 frames
  *   shrink                              frees them
  * A stack of n frames: the immediate caller of malloc included, none above.
  */
@@ -212,6 +213,41 @@ static void answer_grow(unsigned long count, unsigned long tracebacks)
 	printf("{\"blocks\": %lu, \"ns\": %.2f}\n", block_count, (double)(clock_ns(CLOCK_THREAD_CPUTIME_ID) - begin) / (double)count);
 }
 
+struct swaps {
+	uint64_t limit_ns;
+	uint64_t count, cpu_ns;         /* out */
+};
+
+SITE void swap(void *context)
+{
+	struct swaps *swaps = context;
+	uint64_t random = 88172645463325252u, cpu_begin = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
+
+	do {
+		for (unsigned i = 0; i < BATCH_PAIRS; i++) {
+			void **block;
+
+			random ^= random << 13;
+			random ^= random >> 7;
+			random ^= random << 17;
+			block = &blocks[(random >> 32) * block_count >> 32];
+			free(*block);
+			*block = malloc_here(BYTES_MIN);
+		}
+		swaps->count += BATCH_PAIRS;
+	} while (clock_ns(CLOCK_MONOTONIC) - begin < swaps->limit_ns);
+	swaps->cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_begin;
+}
+
+static void answer_swap(unsigned milliseconds)
+{
+	struct swaps swaps = { .limit_ns = milliseconds * 1000000ull };
+
+	call_bottom(&swaps, swap);
+	printf("{\"ns\": %.2f}\n", (double)swaps.cpu_ns / (double)swaps.count);
+}
+
 static void answer_shrink(void)
 {
 	while (block_count)
@@ -233,6 +269,8 @@ int main(void)
 			answer_pairs(threads, frames, milliseconds);
 		else if (sscanf(line, "grow %lu %lu", &count, &tracebacks) == 2 && tracebacks && tracebacks <= TRACEBACKS_MAX)
 			answer_grow(count, tracebacks);
+		else if (sscanf(line, "swap %u", &milliseconds) == 1 && block_count && block_count >> 32 == 0)
+			answer_swap(milliseconds);
 		else if (!strcmp(line, "shrink\n"))
 			answer_shrink();
 		else

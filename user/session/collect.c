@@ -215,6 +215,7 @@ struct fill {
 	struct dt_tracebacks *tracebacks;
 	struct dt_snapshot *snapshot;
 	struct index *domains, *traces;
+	struct index *folded;           /* by owner and traceback: fold_inherited() */
 	struct {
 		const struct dt_traced *traced; /* NULL: none that is to be shown */
 		uint32_t process;       /* its row in the snapshot */
@@ -296,9 +297,12 @@ static int add_trace(struct fill *fill, const struct dt_owner *owner, uint64_t n
 	};
 	bool cut = false;
 	uint32_t index;
-	int error = domain ? dt_tracebacks_copy(fill->tracebacks, fill->slots[owner_slot(owner)].traced->image, number,
-						fill->snapshot, &trace.traceback, &cut) : -EBADMSG;
+	int error;
 
+	if (index_find(fill->folded, owner_key(owner), number))
+		number = DT_TRACEBACK_LOST;
+	error = domain ? dt_tracebacks_copy(fill->tracebacks, fill->slots[owner_slot(owner)].traced->image, number,
+					    fill->snapshot, &trace.traceback, &cut) : -EBADMSG;
 	if (error)
 		return error;
 	if (cut)
@@ -318,6 +322,52 @@ static int add_trace(struct fill *fill, const struct dt_owner *owner, uint64_t n
 	return error ? error : index_add(&fill->traces, trace.domain, trace.traceback, index);
 }
 
+static struct dt_tally inherited_tally(const struct dt_inherited *row)
+{
+	return (struct dt_tally){ .allocations = row->blocks, .allocated_bytes = row->bytes, .peak_bytes = row->bytes };
+}
+
+static bool is_same_owner(const struct dt_owner *left, const struct dt_owner *right)
+{
+	return left->process == right->process && left->domain == right->domain;
+}
+
+/* Has more gone from the row than came, and than was inherited without a traceback? */
+static bool is_below_zero(const struct row *row, const struct dt_traced *traced)
+{
+	struct dt_tally sum = row_sum(row), inherited;
+
+	for (size_t i = 0; i < traced->inherited_count; i++) {
+		if (traced->inherited[i].traceback != DT_TRACEBACK_LOST || !is_same_owner(&traced->inherited[i].owner, &row->key.owner))
+			continue;
+		inherited = inherited_tally(&traced->inherited[i]);
+		add_tally(&sum, &inherited);
+	}
+	return sum.frees > sum.allocations || sum.freed_bytes > sum.allocated_bytes;
+}
+
+/*
+ * An heir for whose rows `traces` has no room books the ends of inherited blocks on its row without a traceback. Which of the
+ * inherited tracebacks those were of is not known any more: where more went from that row than came, all of them are told as that row.
+ */
+static int fold_inherited(struct fill *fill)
+{
+	struct row *row, *next;
+	int error = 0;
+
+	HASH_ITER(hh, fill->collect->rows, row, next) {
+		const struct dt_traced *traced = fill->slots[owner_slot(&row->key.owner)].traced;
+
+		if (row->key.traceback != DT_TRACEBACK_LOST || !traced || traced->generation != 1 || row->key.generation != 1 ||
+		    !is_below_zero(row, traced))
+			continue;
+		for (size_t i = 0; i < traced->inherited_count && !error; i++)
+			if (is_same_owner(&traced->inherited[i].owner, &row->key.owner))
+				error = index_add(&fill->folded, owner_key(&row->key.owner), traced->inherited[i].traceback, 0);
+	}
+	return error;
+}
+
 /* What a process inherited, as if it had allocated it itself when it began. */
 static int add_inherited(struct fill *fill, const struct dt_traced *traced, bool totals)
 {
@@ -325,7 +375,7 @@ static int add_inherited(struct fill *fill, const struct dt_traced *traced, bool
 
 	for (size_t i = 0; i < traced->inherited_count && traced->generation == 1 && !error; i++) {
 		const struct dt_inherited *row = &traced->inherited[i];
-		struct dt_tally tally = { .allocations = row->blocks, .allocated_bytes = row->bytes, .peak_bytes = row->bytes };
+		struct dt_tally tally = inherited_tally(row);
 
 		error = totals ? add_domain(fill, &row->owner, tally) : add_trace(fill, &row->owner, row->traceback, &tally);
 	}
@@ -376,8 +426,11 @@ int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *process
 		error = fill_pass(fill, true);
 	}
 	if (!error)
+		error = fold_inherited(fill);
+	if (!error)
 		error = fill_pass(fill, false);
 	if (fill) {
+		index_clear(&fill->folded);
 		index_clear(&fill->domains);
 		index_clear(&fill->traces);
 	}

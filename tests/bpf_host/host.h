@@ -284,6 +284,7 @@ struct host_thread {
 	__u64 lowest;                   /* address of its stack */
 	__u64 stack[HOST_STACK_WORDS];
 	__u64 returns[HOST_STACK_WORDS]; /* what stood in the slots before the trampoline */
+	enum dt_site sites[HOST_STACK_WORDS]; /* whose returns are awaited there */
 	bool has_storage;
 	struct dt_thread storage;
 };
@@ -428,8 +429,10 @@ static inline void host_enter(enum dt_site site, __u64 stack, __u64 return_addre
 
 	host_cookie = site;
 	skip = host_has_sessions ? alloc_session(&registers) : alloc_enter(&registers);
-	if (!skip || !host_has_sessions)
-		*host_slot(stack) = HOST_TRAMPOLINE;
+	if (skip && host_has_sessions)
+		return;
+	*host_slot(stack) = HOST_TRAMPOLINE;
+	host_current->sites[(stack - host_current->lowest) / 8] = site;
 }
 
 static inline void host_leave(__u64 stack, __u64 result)
@@ -439,18 +442,25 @@ static inline void host_leave(__u64 stack, __u64 result)
 
 	if (*host_slot(stack) != HOST_TRAMPOLINE)
 		return;                 /* the kernel does not see this return */
+	host_cookie = host_current->sites[(stack - host_current->lowest) / 8];
 	if (host_has_sessions)
 		alloc_session(&registers);
 	else
 		alloc_exit(&registers);
 }
 
+static inline void host_free_by(enum dt_site site, __u64 stack, __u64 return_address, __u64 address)
+{
+	bool is_second = sites[site].block == 1;
+	struct pt_regs registers = host_call_instruction(stack, return_address, is_second ? 0 : address, is_second ? address : 0, 0);
+
+	host_cookie = site;
+	free_enter(&registers);
+}
+
 static inline void host_free(__u64 stack, __u64 return_address, __u64 address)
 {
-	struct pt_regs registers = host_call_instruction(stack, return_address, address, 0, 0);
-
-	host_cookie = DT_SITE_free;
-	free_enter(&registers);
+	host_free_by(DT_SITE_free, stack, return_address, address);
 }
 
 static inline void host_track(__u64 stack, __u64 return_address, __u32 domain, __u64 address, __u64 bytes)
@@ -590,7 +600,9 @@ static inline int host_setup(void **state)
 	(void)state;
 	*host_config() = (struct dt_config){ .hash_seed = 0x0123456789abcdef, .frame_limit = DT_FRAME_LIMIT_DEFAULT };
 	epoch = 0;
-	spare_rows = 0;
+	spare_rows = spare_rows_max = rows_made = 0;
+	rows_ask = DT_ROWS_ASKED;
+	live_more_count = 0;
 	host_setup_images();
 	memset(process_rows, 0, 64 * sizeof(process_rows[0]));
 	memset(mappings, 0, sizeof(mappings));

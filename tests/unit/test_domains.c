@@ -75,6 +75,30 @@ static void test_no_words_are_all(void **state)
 	assert_int_equal(domains.count, 0);
 }
 
+/* CPython's own allocators are traced only where they are named. */
+static void test_python(void **state)
+{
+	static const struct { const char *words[WORDS_MAX + 1]; bool python, libc, tracemalloc; } cases[] = {
+		{ { NULL }, false, true, true },
+		{ { "python", NULL }, true, false, false },
+		{ { "python", "libc", "7", NULL }, true, true, true },
+		{ { "!python", NULL }, false, true, true },
+		{ { "!libc", NULL }, false, false, true },
+		{ { "python", "libc", "!python", NULL }, false, true, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < DT_ARRAY_SIZE(cases); i++) {
+		struct dt_domains domains;
+
+		assert_int_equal(dt_domains_parse(cases[i].words, NULL, &domains), 0);
+		assert_int_equal(domains.filter.sources[DT_SOURCE_PYTHON], cases[i].python);
+		assert_int_equal(domains.required[DT_SOURCE_PYTHON], cases[i].python);
+		assert_int_equal(domains.filter.sources[DT_SOURCE_LIBC], cases[i].libc);
+		assert_int_equal(domains.filter.sources[DT_SOURCE_TRACEMALLOC], cases[i].tracemalloc);
+	}
+}
+
 static void test_refusals(void **state)
 {
 	static const struct { const char *words[WORDS_MAX + 1]; const char *says; } cases[] = {
@@ -85,6 +109,7 @@ static void test_refusals(void **state)
 		{ { "!!libc", NULL }, "no domain '!libc'" },
 		{ { "4294967296", NULL }, "no domain '4294967296'" },
 		{ { "libc", "!libc", NULL }, "nothing to trace" },
+		{ { "python", "!python", NULL }, "nothing to trace" },
 		{ { "numpy", "!389047", NULL }, "nothing to trace" },
 	};
 
@@ -123,6 +148,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_no_words_are_all),
+		cmocka_unit_test(test_python),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_as_many_as_the_programs_take),
 	};

@@ -21,6 +21,7 @@ static void test_domain_names(void **state)
 		const char *name;
 	} cases[] = {
 		{ DT_SOURCE_LIBC, 0, "libc" },
+		{ DT_SOURCE_PYTHON, 0, "python" },
 		{ DT_SOURCE_TRACEMALLOC, 389047, "numpy" },
 		{ DT_SOURCE_TRACEMALLOC, 424242, "pandas" },
 		{ DT_SOURCE_TRACEMALLOC, 7, "tracemalloc:7" },

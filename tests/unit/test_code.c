@@ -13,7 +13,6 @@
 #include "base/cleanup.h"
 #include "session/code.h"
 
-#define IMAGE 17
 
 static struct dt_code *codes;
 static struct dt_code_event event;      /* too large for comfort on a stack */
@@ -37,8 +36,8 @@ static int teardown(void **state)
 
 static const struct dt_code *add(void)
 {
-	assert_int_equal(dt_codes_add(&codes, IMAGE, getpid(), &event, sizeof(event)), 0);
-	return dt_codes_find(codes, IMAGE, 5);
+	assert_int_equal(dt_codes_add(&codes, getpid(), &event, sizeof(event)), 0);
+	return dt_codes_find(codes, 5);
 }
 
 static void expect_file(const char *text)
@@ -175,15 +174,15 @@ static void test_records(void **state)
 	(void)state;
 	/* as long as what is filled of its last field */
 	event.lines_size = 7;
-	assert_int_equal(dt_codes_add(&codes, IMAGE, getpid(), &event, offsetof(struct dt_code_event, lines) + 6), -EBADMSG);
+	assert_int_equal(dt_codes_add(&codes, getpid(), &event, offsetof(struct dt_code_event, lines) + 6), -EBADMSG);
 	event.lines_size = DT_CODE_LINES_BYTES + 1;
-	assert_int_equal(dt_codes_add(&codes, IMAGE, getpid(), &event, sizeof(event) - 1), -EBADMSG);
-	assert_int_equal(dt_codes_add(&codes, IMAGE, getpid(), &event, offsetof(struct dt_code_event, lines) - 1), -EBADMSG);
-	assert_int_equal(dt_codes_add(&codes, IMAGE, getpid(), &event, 0), -EBADMSG);
+	assert_int_equal(dt_codes_add(&codes, getpid(), &event, sizeof(event) - 1), -EBADMSG);
+	assert_int_equal(dt_codes_add(&codes, getpid(), &event, offsetof(struct dt_code_event, lines) - 1), -EBADMSG);
+	assert_int_equal(dt_codes_add(&codes, getpid(), &event, 0), -EBADMSG);
 	assert_null(codes);
 	event.lines_size = 7;
-	assert_int_equal(dt_codes_add(&codes, IMAGE, getpid(), &event, offsetof(struct dt_code_event, lines) + 7), 0);
-	code = dt_codes_find(codes, IMAGE, 5);
+	assert_int_equal(dt_codes_add(&codes, getpid(), &event, offsetof(struct dt_code_event, lines) + 7), 0);
+	code = dt_codes_find(codes, 5);
 	assert_string_equal(code->file, "");
 	assert_int_equal(code->first_line, 12);
 	assert_int_equal(code->lines.size, 7);
@@ -191,23 +190,7 @@ static void test_records(void **state)
 	put_file(1, "f", 1);
 	expect_file("f");
 	assert_int_equal(HASH_COUNT(codes), 1);
-	assert_null(dt_codes_find(codes, IMAGE, 6));
-	assert_null(dt_codes_find(codes, IMAGE + 1, 5));
-}
-
-static void test_remove_image(void **state)
-{
-	(void)state;
-	for (uint32_t i = 0; i < 20; i++) {
-		event.code = i / 2;
-		assert_int_equal(dt_codes_add(&codes, IMAGE + i % 2, getpid(), &event, sizeof(event)), 0);
-	}
-	dt_codes_remove_image(&codes, IMAGE + 2);
-	assert_int_equal(HASH_COUNT(codes), 20);
-	dt_codes_remove_image(&codes, IMAGE);
-	assert_int_equal(HASH_COUNT(codes), 10);
-	assert_null(dt_codes_find(codes, IMAGE, 5));
-	assert_non_null(dt_codes_find(codes, IMAGE + 1, 5));
+	assert_null(dt_codes_find(codes, 6));
 }
 
 #define code_test(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -221,7 +204,6 @@ int main(void)
 		code_test(test_strings_that_are_read),
 		code_test(test_line_tables),
 		code_test(test_records),
-		code_test(test_remove_image),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

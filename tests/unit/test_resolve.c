@@ -87,6 +87,7 @@ static void begin(struct scene *scene, const char *options, uint64_t answer_ns)
 	/* By hand, so that nothing is attached to and no table goes into the kernel. */
 	scene->module.key.device = mapping->device;
 	scene->module.key.inode = mapping->inode;
+	scene->module.number = 1;
 	scene->module.path = mapping->path;
 	assert_int_equal(dt_elf_open(dt_mapping_open(getpid(), mapping), &scene->module.elf), 0);
 	struct dt_module *module = &scene->module;
@@ -139,7 +140,7 @@ static void expect_named(struct scene *scene, uint32_t number)
 	expect_frame(&frames[0], "inner", "library.c", 2, true);
 	expect_frame(&frames[1], "library_outer", "library.c", 5, false);
 	for (size_t i = 0; i < count; i++) {
-		assert_ptr_equal(frames[i].module, scene->module.path);
+		assert_string_equal(frames[i].module, scene->module.path);
 		assert_string_equal(frames[i].build_id, dt_elf_build_id(scene->module.elf));
 	}
 }
@@ -260,6 +261,104 @@ static void test_file_is_gone(void **state)
 	end(&scene);
 }
 
+/* ---- what nobody needs any more ---------------------------------------------------------------------------------- */
+
+static void test_keep(void **state)
+{
+	struct scene scene;
+	bool kept[4] = { false, true, false, true };
+	uint32_t numbers[4];
+	size_t count;
+
+	(void)state;
+	begin(&scene, "-g", 0);
+	add(&scene, scene.address - 1, true);
+	add(&scene, scene.address, false);
+	add(&scene, 0x10, false);
+	add(&scene, 0x20, false);
+	assert_int_equal(dt_resolve_count(scene.resolve), 4);
+	assert_int_equal(dt_resolve_work(scene.resolve, 10 * SECOND), 0);
+	dt_resolve_number(scene.resolve, kept, numbers);
+	assert_int_equal(numbers[1], 0);
+	assert_int_equal(numbers[3], 1);
+	assert_int_equal(dt_resolve_keep(scene.resolve, kept), 0);
+	assert_int_equal(dt_resolve_count(scene.resolve), 2);
+	assert_true(dt_resolve_is_named(scene.resolve, 2));
+	expect_named(&scene, 0);
+	assert_int_equal(dt_resolve_find(scene.resolve, 1, &count)->address, 0x1f);
+	/* Those that are there are found, the others are new. */
+	assert_int_equal(add(&scene, scene.address, false).number, 0);
+	assert_int_equal(add(&scene, 0x20, false).number, 1);
+	assert_int_equal(add(&scene, 0x10, false).number, 2);
+	assert_int_equal(add(&scene, scene.address - 1, true).number, 3);
+	assert_false(dt_resolve_is_named(scene.resolve, 4));
+	assert_int_equal(dt_resolve_work(scene.resolve, 10 * SECOND), 0);
+	expect_named(&scene, 3);
+	/* Nothing at all; and from the beginning. */
+	memset(kept, 0, sizeof(kept));
+	dt_resolve_number(scene.resolve, kept, numbers);
+	assert_int_equal(dt_resolve_keep(scene.resolve, kept), 0);
+	assert_int_equal(dt_resolve_count(scene.resolve), 0);
+	assert_int_equal(add(&scene, scene.address, false).number, 0);
+	assert_int_equal(dt_resolve_work(scene.resolve, 10 * SECOND), 0);
+	expect_named(&scene, 0);
+	end(&scene);
+}
+
+/* A place whose names have been asked for stays until they are there. */
+static void test_keep_while_asked(void **state)
+{
+	struct scene scene;
+	bool kept[2] = { false, false };
+	uint32_t numbers[2];
+
+	(void)state;
+	begin(&scene, "-g", 0);
+	add(&scene, 0x10, false);
+	add(&scene, scene.address, false);
+	assert_int_equal(dt_resolve_work(scene.resolve, 0), -EAGAIN);
+	dt_resolve_number(scene.resolve, kept, numbers);
+	assert_true(kept[1]);
+	assert_int_equal(numbers[1], 0);
+	assert_int_equal(dt_resolve_keep(scene.resolve, kept), 0);
+	assert_int_equal(dt_resolve_count(scene.resolve), 1);
+	assert_int_equal(dt_resolve_work(scene.resolve, 10 * SECOND), 0);
+	expect_named(&scene, 0);
+	assert_string_equal(scene.said.text, "");
+	end(&scene);
+}
+
+/* A module that nobody needs may go when its places have names, and not before. */
+static void test_modules(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	begin(&scene, "-g", 0);
+	add(&scene, scene.address, false);
+	dt_modules_begin(&scene.modules);
+	dt_resolve_use_modules(scene.resolve);
+	assert_true(dt_modules_in_use(&scene.modules, &scene.module));
+	dt_resolve_forget_modules(scene.resolve);
+	assert_int_equal(dt_resolve_work(scene.resolve, 10 * SECOND), 0);
+	dt_modules_begin(&scene.modules);
+	dt_resolve_use_modules(scene.resolve);
+	assert_false(dt_modules_in_use(&scene.modules, &scene.module));
+	dt_resolve_forget_modules(scene.resolve);
+	HASH_CLEAR(hh, scene.modules.table);
+	expect_named(&scene, 0);
+	/* It is mapped again: another module, of another number. */
+	struct dt_module *module = &scene.module;
+
+	scene.module.number = 2;
+	HASH_ADD(hh, scene.modules.table, key, sizeof(module->key), module);
+	assert_int_equal(add(&scene, scene.address, false).number, 1);
+	assert_int_equal(dt_resolve_work(scene.resolve, 10 * SECOND), 0);
+	expect_named(&scene, 0);
+	expect_named(&scene, 1);
+	end(&scene);
+}
+
 /* ---- the helper -------------------------------------------------------------------------------------------------- */
 
 /* Once it may have been anything's fault. */
@@ -370,6 +469,9 @@ int main(void)
 		cmocka_unit_test(test_places),
 		cmocka_unit_test(test_no_file),
 		cmocka_unit_test(test_file_is_gone),
+		cmocka_unit_test(test_keep),
+		cmocka_unit_test(test_keep_while_asked),
+		cmocka_unit_test(test_modules),
 		cmocka_unit_test(test_helper_dies_once),
 		cmocka_unit_test(test_helper_dies_always),
 		cmocka_unit_test(test_helper_hangs),

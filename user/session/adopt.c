@@ -77,6 +77,7 @@ static void inherit(const struct dt_session *session, struct dt_traced *traced, 
 	traced->maps = dt_known_maps_share(dt_publish_known_maps(session->publish, state->row));
 	if (!parent)
 		return;
+	traced->python_module = parent->python_module;
 	traced->python = parent->python;
 	traced->python_calls = parent->python_calls;
 	traced->late = parent->late;

@@ -111,7 +111,7 @@ static bool event_is_whole(const struct dt_code_event *event, size_t size)
 	return size - lines >= (event->lines_size < DT_CODE_LINES_BYTES ? event->lines_size : DT_CODE_LINES_BYTES);
 }
 
-int dt_codes_add(struct dt_code **codes, uint32_t image, pid_t pid, const struct dt_code_event *event, size_t size)
+int dt_codes_add(struct dt_code **codes, pid_t pid, const struct dt_code_event *event, size_t size)
 {
 	struct dt_code *code, *old;
 	int error;
@@ -121,8 +121,7 @@ int dt_codes_add(struct dt_code **codes, uint32_t image, pid_t pid, const struct
 	code = calloc(1, sizeof(*code));
 	if (!code)
 		return -ENOMEM;
-	code->key.code = event->code;
-	code->key.image = image;
+	code->number = event->code;
 	code->first_line = code->lines.first_line = event->first_line;
 	code->lines.format = (enum dt_python_lines)event->lines_format;
 	code->file = copy_string(pid, &event->file_string, event->file_address, event->file, sizeof(event->file));
@@ -132,37 +131,25 @@ int dt_codes_add(struct dt_code **codes, uint32_t image, pid_t pid, const struct
 		code_free(code);
 		return error;
 	}
-	HASH_REPLACE(hh, *codes, key, sizeof(code->key), code, old);
+	HASH_REPLACE(hh, *codes, number, sizeof(code->number), code, old);
 	code_free(old);
 	return 0;
 }
 
-const struct dt_code *dt_codes_find(struct dt_code *codes, uint32_t image, uint64_t number)
+const struct dt_code *dt_codes_find(struct dt_code *codes, uint64_t number)
 {
-	struct dt_code *code, probe = { .key = { number, image } };
+	struct dt_code *code;
 
-	HASH_FIND(hh, codes, &probe.key, sizeof(probe.key), code);
+	HASH_FIND(hh, codes, &number, sizeof(number), code);
 	return code;
-}
-
-static void remove_codes(struct dt_code **codes, uint32_t image, bool all)
-{
-	struct dt_code *code, *next;
-
-	HASH_ITER(hh, *codes, code, next) {
-		if (!all && code->key.image != image)
-			continue;
-		HASH_DEL(*codes, code);
-		code_free(code);
-	}
-}
-
-void dt_codes_remove_image(struct dt_code **codes, uint32_t image)
-{
-	remove_codes(codes, image, false);
 }
 
 void dt_codes_clear(struct dt_code **codes)
 {
-	remove_codes(codes, 0, true);
+	struct dt_code *code, *next;
+
+	HASH_ITER(hh, *codes, code, next) {
+		HASH_DEL(*codes, code);
+		code_free(code);
+	}
 }

@@ -15,10 +15,7 @@
 #include "target/python_lines.h"
 
 struct dt_code {
-	struct {
-		uint64_t code;
-		uint64_t image;
-	} key;
+	uint64_t number;
 	char *file, *name;              /* UTF-8 */
 	uint8_t *bytes;                 /* of `lines` */
 	struct dt_python_line_table lines;
@@ -26,10 +23,9 @@ struct dt_code {
 	UT_hash_handle hh;
 };
 
-/* Adds or replaces one of an image. Reads what did not fit into the record from process `pid`, if it is still there. -ENOMEM, -EBADMSG. */
-int dt_codes_add(struct dt_code **codes, uint32_t image, pid_t pid, const struct dt_code_event *event, size_t size);
-const struct dt_code *dt_codes_find(struct dt_code *codes, uint32_t image, uint64_t code);
-void dt_codes_remove_image(struct dt_code **codes, uint32_t image);
+/* Adds or replaces one, in a table of those of one image. Reads what did not fit into the record from process `pid`, if it is still there. -ENOMEM, -EBADMSG. */
+int dt_codes_add(struct dt_code **codes, pid_t pid, const struct dt_code_event *event, size_t size);
+const struct dt_code *dt_codes_find(struct dt_code *codes, uint64_t number);
 void dt_codes_clear(struct dt_code **codes);
 
 #endif

@@ -21,25 +21,27 @@ struct dt_resolve_root {
 	uint64_t mount;                 /* … and of the mount that it is in: the same directory may have others mounted below it */
 	int fd;
 	bool own;                       /* it is ours, too */
+	bool needed;                    /* while what is not is sought */
 };
 
-/* What files of one build id have in common. */
+/* What copies of a file have in common. */
 struct dt_resolve_file {
-	char *id;
-	uint32_t number;
-	struct dt_module *module;
-	const struct dt_resolve_root *root;        /* NULL: the process was gone */
+	uint32_t id;                    /* number of the module of the first of them */
+	uint32_t number;                /* in that helper */
+	struct dt_module *module;       /* one of them; NULL: nobody needs it, and there is nothing to ask */
+	struct dt_resolve_root *root;   /* NULL: the process was gone */
 	uint32_t helper;                /* in which it is open, as dt_namer_start() counts them; 0: in none */
 	bool has_lines, asked_server;
 	bool no_lines, lost;            /* reading its lines, or all of it, has failed */
 	unsigned int failures;
 	int fetched_fd;                 /* its debug file, from a server; −1: none */
+	bool needed;                    /* while what is not is sought */
 	UT_hash_handle hh;
 };
 
 struct dt_known_place {
 	struct {
-		uint64_t module;        /* its address; 0: code of no ELF file … */
+		uint64_t module;        /* its number; 0: code of no ELF file … */
 		uint64_t vaddr;
 		uint64_t image;         /* … of this image */
 	} key;
@@ -65,7 +67,8 @@ struct dt_resolve {
 	struct dt_snapshot *strings;    /* only for these */
 	struct dt_resolve_root *roots;
 	struct dt_resolve_file *files;
-	uint32_t file_count;
+	uint32_t helper;                /* the one that has … */
+	uint32_t opened;                /* … so many files open */
 	struct dt_known_place *table;
 	struct dt_known_place **places;          /* by number */
 	size_t place_count, place_room;

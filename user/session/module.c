@@ -92,11 +92,11 @@ static uint64_t find_loader_state(const struct dt_elf *elf)
 }
 
 /* Of copies of a library in containers one is enough. A forged one with another's build id is none of them. */
-static const struct dt_module *find_original(const struct dt_modules *modules, const struct dt_elf *elf)
+static struct dt_module *find_original(const struct dt_modules *modules, const struct dt_elf *elf)
 {
 	const char *build_id = dt_elf_build_id(elf);
 
-	for (const struct dt_module *module = modules->table; module && build_id; module = module->hh.next)
+	for (struct dt_module *module = modules->table; module && build_id; module = module->hh.next)
 		if (module->elf && !module->original && dt_elf_build_id(module->elf) &&
 		    !strcmp(dt_elf_build_id(module->elf), build_id) && dt_elf_is_same(module->elf, elf))
 			return module;
@@ -250,22 +250,104 @@ static int module_new(struct dt_modules *modules, pid_t pid, const struct dt_map
 	return 0;
 }
 
-int dt_modules_get(struct dt_modules *modules, pid_t pid, const struct dt_mapping *mapping, struct dt_module **ret_module)
+/* The module of a mapping; NULL: it is of none that is known. */
+static struct dt_module *find_module(const struct dt_modules *modules, const struct dt_mapping *mapping)
 {
 	struct dt_module *module, probe;
-	int error;
 
 	fill_key(mapping, &probe);
 	HASH_FIND(hh, modules->table, &probe.key, sizeof(probe.key), module);
+	return module;
+}
+
+int dt_modules_get(struct dt_modules *modules, pid_t pid, const struct dt_mapping *mapping, struct dt_module **ret_module)
+{
+	struct dt_module *module = find_module(modules, mapping);
+	int error;
+
 	if (!module) {
 		error = module_new(modules, pid, mapping, &module);
 		if (error)
 			return error;
-		module->number = HASH_COUNT(modules->table) + 1;
+		module->number = ++modules->numbers;
+		module->turn = modules->turn;
 		HASH_ADD(hh, modules->table, key, sizeof(module->key), module);
 	}
 	*ret_module = module;
 	return 0;
+}
+
+/* ---- those that are not needed any more -------------------------------------------------------------------------- */
+
+void dt_modules_begin(struct dt_modules *modules)
+{
+	modules->turn++;
+}
+
+void dt_modules_use(struct dt_modules *modules, struct dt_module *module)
+{
+	if (module)
+		module->turn = modules->turn;
+	if (module && module->original) /* so that it never goes before its copies */
+		module->original->turn = modules->turn;
+}
+
+void dt_modules_use_maps(struct dt_modules *modules, const struct dt_maps *maps)
+{
+	for (size_t i = 0; i < maps->count; i++)
+		if (maps->mappings[i].executable)
+			dt_modules_use(modules, find_module(modules, &maps->mappings[i]));
+}
+
+bool dt_modules_in_use(const struct dt_modules *modules, const struct dt_module *module)
+{
+	return module->turn == modules->turn;
+}
+
+static void remove_module(struct dt_modules *modules, struct dt_module *module)
+{
+	HASH_DEL(modules->table, module);
+	if (modules->unwind && !module->original)
+		dt_unwind_remove_table(modules->unwind, &module->unwind);
+	module_free(module);
+}
+
+/* Which go first: those that were in use longest ago; of copies the original last. */
+static int compare_use(const void *left, const void *right)
+{
+	const struct dt_module *a = *(struct dt_module *const *)left, *b = *(struct dt_module *const *)right;
+
+	if (a->turn != b->turn)
+		return a->turn < b->turn ? -1 : 1;
+	return (int)!a->original - (int)!b->original;
+}
+
+void dt_modules_prune(struct dt_modules *modules)
+{
+	DT_FREE struct dt_module **idle = calloc(HASH_COUNT(modules->table) + 1, sizeof(struct dt_module *));
+	struct dt_module *module, *next;
+	size_t count = 0;
+
+	if (!idle)                      /* another time */
+		return;
+	HASH_ITER(hh, modules->table, module, next) {
+		if (dt_modules_in_use(modules, module))
+			continue;
+		if (module->elf)
+			idle[count++] = module;
+		else                    /* its file is not held open: another may have its number soon */
+			remove_module(modules, module);
+	}
+	if (count)
+		qsort(idle, count, sizeof(*idle), compare_use);
+	for (size_t i = 0; i + DT_MODULES_IDLE_MAX < count; i++)
+		remove_module(modules, idle[i]);
+	modules->kept = HASH_COUNT(modules->table);
+}
+
+bool dt_modules_are_many(const struct dt_modules *modules)
+{
+	return HASH_COUNT(modules->table) > 2 * modules->kept + DT_MODULES_IDLE_MAX;
 }
 
 void dt_modules_detach(struct dt_modules *modules)

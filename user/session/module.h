@@ -21,7 +21,7 @@ struct dt_module {
 	struct {
 		uint64_t device, inode;
 	} key;
-	uint32_t number;                /* 1, 2, 3 … */
+	uint32_t number;                /* 1, 2, 3 …; no other ever has it */
 	char *path;                     /* as the first process that mapped it sees it */
 	struct dt_elf *elf;             /* NULL: not an ELF file, nothing below is filled in */
 	struct dt_site_plan *plans;
@@ -38,18 +38,25 @@ struct dt_module {
 	size_t untold_count;
 	uint64_t debug_state_vaddr;     /* in _dl_debug_state of a dynamic loader, where it is probed; 0: none */
 	uint64_t loader_state_vaddr;    /* of _r_debug.r_state; 0: it is no loader */
-	const struct dt_module *original; /* a file with the same bytes that was read before (copies in containers); NULL: none */
+	struct dt_module *original;     /* a file with the same bytes that was read before (copies in containers); NULL: none */
 	struct dt_unwind_place unwind;  /* its unwind table in the kernel */
 	struct dt_links links;          /* of probes in all processes */
 	uint64_t attached_ns;           /* when they were put there (CLOCK_MONOTONIC); 0: they are not */
+	uint64_t turn;                  /* dt_modules.turn when it was last in use */
 	UT_hash_handle hh;
 };
 
 /* Is it the vDSO? No file, but code that the kernel maps into every process; it has nothing to attach to. */
 #define DT_MODULE_VDSO_DEVICE (~0ull)
 
+/* Files that nobody maps are kept, too, the last so many: a compiler is run again and again. */
+#define DT_MODULES_IDLE_MAX 64
+
 struct dt_modules {
 	struct dt_module *table;
+	uint32_t numbers;               /* given out */
+	uint64_t turn;                  /* how often it was looked which are in use */
+	size_t kept;                    /* how many there were after that */
 	struct dt_unwind *unwind;       /* where unwind tables go */
 	bool cheap_sites;
 	bool python_alloc;              /* CPython's allocators are traced, too */
@@ -58,10 +65,21 @@ struct dt_modules {
 };
 
 /*
- * The module of a mapping of a file, or of "[vdso]"; reads it when it is new. The result is owned by `modules` and stays. A file that
- * is not ELF gives a module without `elf`. -ENOENT: the file cannot be opened any more. -ENOMEM.
+ * The module of a mapping of a file, or of "[vdso]"; reads it when it is new. The result is owned by `modules` and
+ * stays until dt_modules_prune() finds that nobody has said that it is in use. A file that is not ELF gives a module without `elf`. -ENOENT: the file cannot be opened any more. -ENOMEM.
  */
 int dt_modules_get(struct dt_modules *modules, pid_t pid, const struct dt_mapping *mapping, struct dt_module **ret_module);
+/*
+ * Begin, name all that are in use (NULL does nothing), prune: others go, but for the last DT_MODULES_IDLE_MAX. No program may walk by
+ * their tables any more.
+ */
+void dt_modules_begin(struct dt_modules *modules);
+void dt_modules_use(struct dt_modules *modules, struct dt_module *module);
+void dt_modules_use_maps(struct dt_modules *modules, const struct dt_maps *maps);
+bool dt_modules_in_use(const struct dt_modules *modules, const struct dt_module *module);
+void dt_modules_prune(struct dt_modules *modules);
+/* Is it time to do so, with so many that have come since? */
+bool dt_modules_are_many(const struct dt_modules *modules);
 /* Takes the probes out of all processes. */
 void dt_modules_detach(struct dt_modules *modules);
 void dt_modules_clear(struct dt_modules *modules);

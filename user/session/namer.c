@@ -52,7 +52,7 @@ int dt_namer_new(const struct dt_names_opts *opts, uint64_t limit_ns, struct dt_
 
 /* ---- the helper -------------------------------------------------------------------------------------------------- */
 
-static void end_helper(struct dt_namer *namer)
+void dt_namer_stop(struct dt_namer *namer)
 {
 	if (!namer->pid)
 		return;
@@ -68,7 +68,7 @@ void dt_namer_free(struct dt_namer *namer)
 {
 	if (!namer)
 		return;
-	end_helper(namer);
+	dt_namer_stop(namer);
 	free(namer->reply);
 	free(namer);
 }
@@ -194,7 +194,7 @@ static int receive(struct dt_namer *namer, struct dt_namer_answer *ret_answer)
 		return -EAGAIN;
 	error = got <= 0 ? -EPIPE : read_reply(namer, (size_t)got, ret_answer);
 	if (error == -EPIPE)
-		end_helper(namer);
+		dt_namer_stop(namer);
 	return error;
 }
 
@@ -219,7 +219,7 @@ int dt_namer_wait(struct dt_namer *namer, uint64_t budget_ns, struct dt_namer_an
 			return error;
 		passed = now_ns() - begin;
 		if (begin + passed >= limit) {
-			end_helper(namer);
+			dt_namer_stop(namer);
 			return -ETIMEDOUT;
 		}
 		if (passed >= budget_ns)

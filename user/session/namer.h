@@ -18,7 +18,8 @@
 
 #include "target/names.h"
 
-#define DT_NAMER_FILES_MAX 65536
+/* Of one helper: each takes some of its memory, and what has been read of it stays there. */
+#define DT_NAMER_FILES_MAX 256
 
 struct dt_namer;
 
@@ -34,6 +35,8 @@ void dt_namer_free(struct dt_namer *namer);
 
 /* Counts the helpers: files that an earlier one opened are not open in this one. Starts one if none runs. 0: none can be started. */
 uint32_t dt_namer_start(struct dt_namer *namer);
+/* Ends the helper, if one runs: the next question starts another. */
+void dt_namer_stop(struct dt_namer *namer);
 /* Opens a file under a number below DT_NAMER_FILES_MAX; the descriptors stay the caller's. */
 int dt_namer_open(struct dt_namer *namer, uint32_t file, int fd, const int *debug_fds, size_t debug_count, bool no_lines);
 /* Asks for the names of an address in an open file. */

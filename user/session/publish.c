@@ -123,6 +123,12 @@ struct dt_known_maps *dt_publish_known_maps(const struct dt_publish *publish, ui
 	return row < DT_PROCESS_ROWS ? publish->rows[row].maps : NULL;
 }
 
+void dt_publish_use_modules(const struct dt_publish *publish, struct dt_modules *modules)
+{
+	for (size_t row = 0; row < DT_PROCESS_ROWS; row++)
+		dt_known_maps_use_modules(publish->rows[row].maps, modules);
+}
+
 size_t dt_publish_replaced(const struct dt_publish *publish)
 {
 	return publish->fresh;

@@ -35,6 +35,9 @@ const struct dt_maps *dt_publish_maps(const struct dt_publish *publish, uint32_t
 /* The same, to be shared; NULL: there are none. */
 struct dt_known_maps *dt_publish_known_maps(const struct dt_publish *publish, uint32_t row);
 
+/* Names the modules of all mappings that a row speaks of as being in use. */
+void dt_publish_use_modules(const struct dt_publish *publish, struct dt_modules *modules);
+
 /* How much has been replaced since something was last reclaimed. */
 size_t dt_publish_replaced(const struct dt_publish *publish);
 /* All programs that ran when the last of it was replaced have ended: its room can be used again. */

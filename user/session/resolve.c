@@ -37,17 +37,40 @@ int dt_resolve_new(const struct dt_resolve_opts *opts, struct dt_resolve **ret_r
 	return 0;
 }
 
-static void free_files(struct dt_resolve *resolve)
+/* Closes files and root directories, all or those that are not needed. */
+static void remove_files(struct dt_resolve *resolve, bool all)
 {
 	struct dt_resolve_file *file, *next;
 
 	HASH_ITER(hh, resolve->files, file, next) {
+		if (file->needed && !all)
+			continue;
 		HASH_DEL(resolve->files, file);
 		if (file->fetched_fd >= 0)
 			close(file->fetched_fd);
-		free(file->id);
 		free(file);
 	}
+}
+
+static void remove_roots(struct dt_resolve *resolve, bool all)
+{
+	struct dt_resolve_root **link = &resolve->roots, *root;
+
+	while ((root = *link)) {
+		if (root->needed && !all) {
+			link = &root->next;
+			continue;
+		}
+		*link = root->next;
+		close(root->fd);
+		free(root);
+	}
+}
+
+static void free_place(struct dt_known_place *place)
+{
+	free(place->frames);
+	free(place);
 }
 
 void dt_resolve_free(struct dt_resolve *resolve)
@@ -58,17 +81,11 @@ void dt_resolve_free(struct dt_resolve *resolve)
 	dt_namer_free(resolve->namer);
 	dt_jit_clear(&resolve->jits);
 	HASH_CLEAR(hh, resolve->table);
-	for (size_t i = 0; i < resolve->place_count; i++) {
-		free(resolve->places[i]->frames);
-		free(resolve->places[i]);
-	}
+	for (size_t i = 0; i < resolve->place_count; i++)
+		free_place(resolve->places[i]);
 	free(resolve->places);
-	free_files(resolve);
-	for (struct dt_resolve_root *next; resolve->roots; resolve->roots = next) {
-		next = resolve->roots->next;
-		close(resolve->roots->fd);
-		free(resolve->roots);
-	}
+	remove_files(resolve, true);
+	remove_roots(resolve, true);
 	if (resolve->strings && resolve->epoll_fd >= 0)
 		close(resolve->epoll_fd);
 	dt_snapshot_free(resolve->strings);
@@ -77,9 +94,9 @@ void dt_resolve_free(struct dt_resolve *resolve)
 
 /* ---- files ------------------------------------------------------------------------------------------------------- */
 
-static const struct dt_resolve_root *known_root(const struct dt_resolve *resolve, const struct statx *status)
+static struct dt_resolve_root *known_root(const struct dt_resolve *resolve, const struct statx *status)
 {
-	const struct dt_resolve_root *root = resolve->roots;
+	struct dt_resolve_root *root = resolve->roots;
 
 	while (root && (root->inode != status->stx_ino || root->mount != status->stx_mnt_id ||
 			root->device != makedev(status->stx_dev_major, status->stx_dev_minor)))
@@ -88,9 +105,9 @@ static const struct dt_resolve_root *known_root(const struct dt_resolve *resolve
 }
 
 /* The root directory of a process: one for all that have the same. NULL: it has gone. */
-static const struct dt_resolve_root *find_root(struct dt_resolve *resolve, pid_t pid)
+static struct dt_resolve_root *find_root(struct dt_resolve *resolve, pid_t pid)
 {
-	const struct dt_resolve_root *known;
+	struct dt_resolve_root *known;
 	struct dt_resolve_root *root;
 	struct statx status;
 	bool own;
@@ -118,38 +135,33 @@ static const struct dt_resolve_root *find_root(struct dt_resolve *resolve, pid_t
 
 void dt_resolve_add_process(struct dt_resolve *resolve, const struct dt_traced *traced)
 {
-	find_root(resolve, traced->pid);
 	dt_jit_add_process(&resolve->jits, traced);
 }
 
 /* Copies of a file have the same names. */
-static char *make_id(const struct dt_module *module)
+static uint32_t id_of(const struct dt_module *module)
 {
-	const struct dt_module *original = module->original ? module->original : module;
-	char *id = NULL;
-
-	return asprintf(&id, "%llx:%llx", (unsigned long long)original->key.device, (unsigned long long)original->key.inode) < 0 ? NULL : id;
+	return module->original ? module->original->number : module->number;
 }
 
 static struct dt_resolve_file *find_file(struct dt_resolve *resolve, pid_t pid, struct dt_module *module)
 {
-	DT_FREE char *id = make_id(module);
-	struct dt_resolve_file *file = NULL;
+	uint32_t id = id_of(module);
+	struct dt_resolve_file *file;
 
-	if (id)
-		HASH_FIND_STR(resolve->files, id, file);
-	if (!id || file)
-		return file;
-	file = calloc(1, sizeof(*file));
-	if (!file)
-		return NULL;
-	file->number = resolve->file_count++;
-	file->lost = file->number >= DT_NAMER_FILES_MAX;
-	file->module = module;
-	file->root = find_root(resolve, pid);
-	file->fetched_fd = -1;
-	file->id = DT_TAKE(id);
-	HASH_ADD_KEYPTR(hh, resolve->files, file->id, strlen(file->id), file);
+	HASH_FIND(hh, resolve->files, &id, sizeof(id), file);
+	if (!file) {
+		file = calloc(1, sizeof(*file));
+		if (!file)
+			return NULL;
+		file->id = id;
+		file->fetched_fd = -1;
+		HASH_ADD(hh, resolve->files, id, sizeof(file->id), file);
+	}
+	if (!file->module)
+		file->module = module;
+	if (!file->root)
+		file->root = find_root(resolve, pid);
 	return file;
 }
 
@@ -209,7 +221,7 @@ static int add_in_file(struct dt_resolve *resolve, pid_t pid, struct dt_module *
 		       bool exact, struct dt_resolve_place *ret_place)
 {
 	uint64_t offset = address - mapping->start + mapping->offset, vaddr;
-	struct dt_known_place from = { .key = { .module = (uintptr_t)module } }, *place;
+	struct dt_known_place from = { .key = { .module = module->number } }, *place;
 	size_t length;
 	int error = dt_elf_offset_to_vaddr(module->elf, offset - !exact, &vaddr);
 
@@ -225,11 +237,11 @@ static int add_in_file(struct dt_resolve *resolve, pid_t pid, struct dt_module *
 		from.file = find_file(resolve, pid, module);
 		from.base = (struct dt_snapshot_frame){
 			.kind = DT_FRAME_NATIVE,
-			.module = module->path,
-			.build_id = dt_elf_build_id(module->elf),
+			.module = dt_snapshot_string(resolve->strings, module->path),
+			.build_id = dt_snapshot_string(resolve->strings, dt_elf_build_id(module->elf)),
 			.address = offset - (exact ? 0 : length ? length : 1),
 		};
-		error = from.file ? add_place(resolve, &from, &place) : -ENOMEM;
+		error = from.file && from.base.module ? add_place(resolve, &from, &place) : -ENOMEM;
 		if (error)
 			return error;
 	}
@@ -325,6 +337,138 @@ void dt_resolve_look_again(struct dt_resolve *resolve)
 			from = i;
 	}
 	resolve->jit_from = from;
+}
+
+/* ---- what nobody needs any more ---------------------------------------------------------------------------------- */
+
+void dt_resolve_use_modules(struct dt_resolve *resolve)
+{
+	for (size_t i = resolve->next; i < resolve->place_count; i++)
+		if (resolve->places[i]->file)
+			dt_modules_use(resolve->opts.modules, resolve->places[i]->file->module);
+}
+
+void dt_resolve_forget_modules(struct dt_resolve *resolve)
+{
+	for (struct dt_resolve_file *file = resolve->files; file; file = file->hh.next)
+		if (file->module && !dt_modules_in_use(resolve->opts.modules, file->module))
+			file->module = NULL;
+}
+
+/* Points the strings of a frame into another store. False: no memory; none where they are there already. */
+static bool move_strings(struct dt_snapshot *strings, struct dt_snapshot_frame *frame)
+{
+	const char **fields[] = { &frame->function, &frame->file, &frame->module, &frame->build_id };
+
+	for (size_t i = 0; i < DT_ARRAY_SIZE(fields); i++) {
+		const char *moved = dt_snapshot_string(strings, *fields[i]);
+
+		if (*fields[i] && !moved)
+			return false;
+		*fields[i] = moved;
+	}
+	return true;
+}
+
+/* The strings of the places that are kept, alone. */
+static int copy_strings(const struct dt_resolve *resolve, const bool *kept, struct dt_snapshot *strings)
+{
+	for (size_t i = 0; i < resolve->place_count; i++) {
+		const struct dt_known_place *place = resolve->places[i];
+		struct dt_snapshot_frame frame = place->base;
+
+		if (!kept[i])
+			continue;
+		if (!move_strings(strings, &frame))
+			return -ENOMEM;
+		for (size_t j = 0; place->frames && j < place->count; j++) {
+			frame = place->frames[j];
+			if (!move_strings(strings, &frame))
+				return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+static void keep_place(struct dt_resolve *resolve, struct dt_known_place *place)
+{
+	move_strings(resolve->strings, &place->base);
+	for (size_t i = 0; place->frames && i < place->count; i++)
+		move_strings(resolve->strings, &place->frames[i]);
+	if (place->file)
+		place->file->needed = true;
+	place->number = (uint32_t)resolve->place_count;
+	resolve->places[resolve->place_count++] = place;
+}
+
+static void drop_place(struct dt_resolve *resolve, struct dt_known_place *place)
+{
+	struct dt_known_place *known;
+
+	HASH_FIND(hh, resolve->table, &place->key, sizeof(place->key), known);
+	if (known == place)             /* not one that stands for another function at its address by now */
+		HASH_DEL(resolve->table, place);
+	free_place(place);
+}
+
+static void remove_places(struct dt_resolve *resolve, const bool *kept)
+{
+	size_t count = resolve->place_count, next = resolve->next, jit_from = resolve->jit_from;
+
+	resolve->place_count = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (i == next)
+			resolve->next = resolve->place_count;
+		if (i == jit_from)
+			resolve->jit_from = resolve->place_count;
+		if (kept[i])
+			keep_place(resolve, resolve->places[i]);
+		else
+			drop_place(resolve, resolve->places[i]);
+	}
+	if (next == count)
+		resolve->next = resolve->place_count;
+	if (jit_from == count)
+		resolve->jit_from = resolve->place_count;
+}
+
+void dt_resolve_number(const struct dt_resolve *resolve, bool *kept, uint32_t *ret_numbers)
+{
+	uint32_t number = 0;
+
+	if (resolve->asked != DT_QUESTION_NONE) /* the answer is for this one */
+		kept[resolve->next] = true;
+	for (size_t i = 0; i < resolve->place_count; i++) {
+		ret_numbers[i] = number;
+		number += kept[i];
+	}
+}
+
+int dt_resolve_keep(struct dt_resolve *resolve, const bool *kept)
+{
+	struct dt_snapshot *strings, *old = resolve->strings;
+	int error = dt_snapshot_new(&strings);
+
+	if (error)
+		return error;
+	error = copy_strings(resolve, kept, strings);
+	if (error) {
+		dt_snapshot_free(strings);
+		return error;
+	}
+	for (struct dt_resolve_file *file = resolve->files; file; file = file->hh.next)
+		file->needed = file->module;
+	resolve->strings = strings;
+	remove_places(resolve, kept);
+	dt_snapshot_free(old);
+	remove_files(resolve, false);
+	for (struct dt_resolve_root *root = resolve->roots; root; root = root->next)
+		root->needed = false;
+	for (struct dt_resolve_file *file = resolve->files; file; file = file->hh.next)
+		if (file->root)
+			file->root->needed = true;
+	remove_roots(resolve, false);
+	return 0;
 }
 
 /* ---- results ----------------------------------------------------------------------------------------------------- */

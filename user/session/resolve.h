@@ -3,7 +3,7 @@
  * resolve: from the addresses of native frames to what is shown of them.
  *
  * An address becomes a place at once, while its process still has what it maps: the file and where in it. Names follow later, a
- * little at a time; each place is named once in a session, and files of one build id are read once.
+ * little at a time; each place is named once, and files of one build id are read once. Places that nobody needs any more can go.
  */
 #ifndef DT_SESSION_RESOLVE_H
 #define DT_SESSION_RESOLVE_H
@@ -50,6 +50,16 @@ int dt_resolve_add(struct dt_resolve *resolve, const struct dt_traced *traced, c
 		   struct dt_resolve_place *ret_place);
 /* No event of it will come any more. */
 void dt_resolve_remove_process(struct dt_resolve *resolve, const struct dt_traced *traced);
+
+/* Names the modules of places that are still to be named as being in use; then, before others go, forgets those. */
+void dt_resolve_use_modules(struct dt_resolve *resolve);
+void dt_resolve_forget_modules(struct dt_resolve *resolve);
+/*
+ * What number each place will have when only those are kept that `kept` says, by number; one more may have to be, which is then said
+ * there, too. And keeps them, and what they need, alone. -ENOMEM: nothing has changed.
+ */
+void dt_resolve_number(const struct dt_resolve *resolve, bool *kept, uint32_t *ret_numbers);
+int dt_resolve_keep(struct dt_resolve *resolve, const bool *kept);
 
 /* Names places for at most so long; -EAGAIN: some are left. -ENOMEM. */
 int dt_resolve_work(struct dt_resolve *resolve, uint64_t budget_ns);

@@ -35,6 +35,7 @@ static int open_in_helper(struct dt_resolve *resolve, struct dt_resolve_file *fi
 		close(own_root);
 	}
 	dt_elf_trim(file->module->elf);
+	file->number = resolve->opened++;
 	error = dt_namer_open(resolve->namer, file->number, dt_elf_fd(file->module->elf), fds, count, file->no_lines);
 	for (size_t i = file->fetched_fd >= 0; i < count; i++)
 		close(fds[i]);
@@ -58,6 +59,20 @@ static int ask_for_file(struct dt_resolve *resolve, struct dt_resolve_file *file
 	return dt_fetch_start(&resolve->fetch, dt_elf_build_id(file->module->elf), FETCH_NS);
 }
 
+/* Sees to it that a helper runs which can open one more file. */
+static bool start_helper(struct dt_resolve *resolve)
+{
+	uint32_t helper;
+
+	if (resolve->opened == DT_NAMER_FILES_MAX)
+		dt_namer_stop(resolve->namer);
+	helper = dt_namer_start(resolve->namer);
+	if (helper != resolve->helper)
+		resolve->opened = 0;
+	resolve->helper = helper;
+	return helper;
+}
+
 /* Asks the next question. -ENODATA: there is none. */
 static int ask(struct dt_resolve *resolve)
 {
@@ -67,7 +82,7 @@ static int ask(struct dt_resolve *resolve)
 
 		if (!place->file || place->file->lost || resolve->no_helper)
 			continue;
-		if (!dt_namer_start(resolve->namer)) {
+		if (!start_helper(resolve)) {
 			dt_log_warning(resolve->opts.log, "no process can be started to find names of functions: %s; native frames go without",
 				       strerror(errno));
 			resolve->no_helper = true;

@@ -91,19 +91,33 @@ static int remove_done(struct dt_session *session, const bool gone[DT_PROCESSES_
 	return error;
 }
 
+/* What only those had that are gone goes, too. */
+static int prune(struct dt_session *session)
+{
+	int error = dt_tracebacks_prune(session->tracebacks);
+
+	dt_modules_begin(&session->modules);
+	dt_publish_use_modules(session->publish, &session->modules);
+	for (size_t i = 0; i < session->process_count; i++)
+		dt_traced_use_modules(session->processes[i], &session->modules);
+	dt_tracebacks_use_modules(session->tracebacks);
+	dt_modules_prune(&session->modules);
+	return error;
+}
+
 int dt_session_see_to_ended(struct dt_session *session)
 {
 	bool untaken = session->ended_are_due;
 
-	if (!is_due(session))
-		return 0;
+	if (!is_due(session))           /* a process may also load and unload one library after the other */
+		return dt_modules_are_many(&session->modules) ? prune(session) : 0;
 	session->ended_are_due = true;
 	return untaken ? dt_session_sweep(session) : 0;
 }
 
 int dt_session_sweep(struct dt_session *session)
 {
-	bool gone[DT_PROCESSES_MAX];
+	bool gone[DT_PROCESSES_MAX], any = false;
 	int error = 0;
 
 	/* Where children go, those that they inherited from may be able to go, too. */
@@ -113,6 +127,7 @@ int dt_session_sweep(struct dt_session *session)
 			error = dt_collect_sweep(session->collect, gone);
 		if (!error)
 			error = remove_done(session, gone);
+		any = true;
 	}
-	return error;
+	return error || !any ? error : prune(session);
 }

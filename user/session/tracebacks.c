@@ -9,14 +9,19 @@
 #include "session/code.h"
 #include "target/python_lines.h"
 
-/* From the number that the programs gave a traceback to its row in `rows`. */
+/* From the number that the programs gave a traceback of an image to its row in `rows`. */
 struct known {
-	struct {
-		uint64_t traceback;
-		uint64_t image;
-	} key;
+	uint64_t traceback;
 	uint32_t index;
 	bool cut;                       /* here, while the program took it for whole and did not count it */
+	UT_hash_handle hh;
+};
+
+/* What has been sent of an image. */
+struct image {
+	uint32_t number;
+	struct known *known;
+	struct dt_code *codes;
 	UT_hash_handle hh;
 };
 
@@ -26,6 +31,8 @@ struct known {
  */
 #define PYTHON_FRAME 0x80000000u
 
+#define KEPT_LEAST 1024                 /* so many rows and places are not worth a look */
+
 /* Where a place or a Python frame stands in the snapshot that is being filled. */
 struct copied {
 	uint32_t first;                 /* in `shown` */
@@ -34,8 +41,8 @@ struct copied {
 
 struct dt_tracebacks {
 	struct dt_resolve *resolve;
-	struct dt_code *codes;
-	struct known *known;
+	struct image *images;
+	size_t kept;                    /* rows and places that were needed when that was last looked at */
 	struct dt_snapshot *rows;       /* Python frames, and tracebacks as described above: equal ones stand there once */
 	struct copied *copied;          /* places, then Python frames */
 	size_t place_count, python_count; /* … so many of each */
@@ -76,24 +83,59 @@ int dt_tracebacks_new(const struct dt_resolve_opts *opts, struct dt_tracebacks *
 	return 0;
 }
 
-static void remove_known(struct dt_tracebacks *tracebacks, uint32_t image, bool all)
+static struct image *find_image(const struct dt_tracebacks *tracebacks, uint32_t number)
+{
+	struct image *image;
+
+	HASH_FIND(hh, tracebacks->images, &number, sizeof(number), image);
+	return image;
+}
+
+/* NULL: no memory. */
+static struct image *make_image(struct dt_tracebacks *tracebacks, uint32_t number)
+{
+	struct image *image = find_image(tracebacks, number);
+
+	if (image)
+		return image;
+	image = calloc(1, sizeof(*image));
+	if (!image)
+		return NULL;
+	image->number = number;
+	HASH_ADD(hh, tracebacks->images, number, sizeof(image->number), image);
+	return image;
+}
+
+static void remove_image(struct dt_tracebacks *tracebacks, struct image *image)
 {
 	struct known *known, *next;
 
-	HASH_ITER(hh, tracebacks->known, known, next) {
-		if (!all && known->key.image != image)
-			continue;
-		HASH_DEL(tracebacks->known, known);
+	HASH_ITER(hh, image->known, known, next) {
+		HASH_DEL(image->known, known);
 		free(known);
 	}
+	dt_codes_clear(&image->codes);
+	HASH_DEL(tracebacks->images, image);
+	free(image);
+}
+
+static struct known *find_known(const struct image *image, uint64_t traceback)
+{
+	struct known *known = NULL;
+
+	if (image)
+		HASH_FIND(hh, image->known, &traceback, sizeof(traceback), known);
+	return known;
 }
 
 void dt_tracebacks_free(struct dt_tracebacks *tracebacks)
 {
+	struct image *image, *next;
+
 	if (!tracebacks)
 		return;
-	remove_known(tracebacks, 0, true);
-	dt_codes_clear(&tracebacks->codes);
+	HASH_ITER(hh, tracebacks->images, image, next)
+		remove_image(tracebacks, image);
 	dt_resolve_free(tracebacks->resolve);
 	dt_snapshot_free(tracebacks->rows);
 	free(tracebacks->copied);
@@ -109,14 +151,18 @@ void dt_tracebacks_add_process(struct dt_tracebacks *tracebacks, const struct dt
 
 void dt_tracebacks_remove_process(struct dt_tracebacks *tracebacks, const struct dt_traced *traced)
 {
-	remove_known(tracebacks, traced->image, false);
-	dt_codes_remove_image(&tracebacks->codes, traced->image);
+	struct image *image = find_image(tracebacks, traced->image);
+
+	if (image)
+		remove_image(tracebacks, image);
 	dt_resolve_remove_process(tracebacks->resolve, traced);
 }
 
 int dt_tracebacks_add_code(struct dt_tracebacks *tracebacks, const struct dt_traced *traced, const struct dt_code_event *event, size_t size)
 {
-	return dt_codes_add(&tracebacks->codes, traced->image, traced->pid, event, size);
+	struct image *image = make_image(tracebacks, traced->image);
+
+	return image ? dt_codes_add(&image->codes, traced->pid, event, size) : -ENOMEM;
 }
 
 int dt_tracebacks_name(struct dt_tracebacks *tracebacks, uint64_t budget_ns)
@@ -141,9 +187,9 @@ bool dt_tracebacks_are_named(const struct dt_tracebacks *tracebacks, size_t plac
 
 /* ---- frames ------------------------------------------------------------------------------------------------------ */
 
-static void name_python_frame(struct dt_tracebacks *tracebacks, uint32_t image, const struct dt_frame *frame, struct dt_snapshot_frame *row)
+static void name_python_frame(const struct image *image, const struct dt_frame *frame, struct dt_snapshot_frame *row)
 {
-	const struct dt_code *code = dt_codes_find(tracebacks->codes, image, frame->where);
+	const struct dt_code *code = image ? dt_codes_find(image->codes, frame->where) : NULL;
 
 	row->kind = DT_FRAME_PYTHON;
 	row->file = "<unknown>";        /* as tracemalloc says it */
@@ -161,7 +207,7 @@ static int add_python_frame(struct dt_tracebacks *tracebacks, uint32_t image, co
 	uint32_t index;
 	int error;
 
-	name_python_frame(tracebacks, image, frame, &row);
+	name_python_frame(find_image(tracebacks, image), frame, &row);
 	error = dt_snapshot_add_frame(tracebacks->rows, &row, &index);
 	if (!error && index >= PYTHON_FRAME)
 		error = -EOVERFLOW;
@@ -219,12 +265,27 @@ static void reverse(uint32_t *indexes, size_t count)
 	}
 }
 
+static int note(struct image *image, uint64_t traceback, uint32_t index, bool cut)
+{
+	struct known *known = calloc(1, sizeof(*known)), *old;
+
+	if (!known)
+		return -ENOMEM;
+	known->traceback = traceback;
+	known->index = index;
+	known->cut = cut;
+	HASH_REPLACE(hh, image->known, traceback, sizeof(known->traceback), known, old);
+	free(old);
+	return 0;
+}
+
 int dt_tracebacks_add(struct dt_tracebacks *tracebacks, const struct dt_traced *traced, const struct dt_maps *maps,
 		      const struct dt_traceback_event *event, size_t size)
 {
 	uint32_t numbers[DT_TRACEBACK_FRAMES_MAX];
 	struct dt_snapshot_traceback row = { .frames = numbers };
-	struct known *known, *old;
+	struct image *image;
+	uint32_t index;
 	int named, error;
 
 	if (size < offsetof(struct dt_traceback_event, frames) || event->frame_count > DT_TRACEBACK_FRAMES_MAX ||
@@ -237,38 +298,130 @@ int dt_tracebacks_add(struct dt_tracebacks *tracebacks, const struct dt_traced *
 	row.total_frames = row.frame_count < event->frame_count ? row.frame_count : event->total_frames;
 	row.truncation = row.frame_count < event->frame_count ? DT_TRUNCATION_no_frame_pointer : (enum dt_truncation)event->truncation;
 	reverse(numbers, row.frame_count);
-	known = calloc(1, sizeof(*known));
-	if (!known)
-		return -ENOMEM;
-	known->key.traceback = event->traceback;
-	known->key.image = traced->image;
-	known->cut = row.truncation && !event->truncation;
-	error = dt_snapshot_add_traceback(tracebacks->rows, &row, &known->index);
-	if (error) {
-		free(known);
-		return error;
-	}
-	HASH_REPLACE(hh, tracebacks->known, key, sizeof(known->key), known, old);
-	free(old);
-	return 0;
+	image = make_image(tracebacks, traced->image);
+	error = image ? dt_snapshot_add_traceback(tracebacks->rows, &row, &index) : -ENOMEM;
+	return error ? error : note(image, event->traceback, index, row.truncation && !event->truncation);
 }
 
 int dt_tracebacks_inherit(struct dt_tracebacks *tracebacks, uint32_t image, uint32_t parent, uint64_t traceback)
 {
-	struct known *known, *own, probe = { .key = { traceback, parent } }, wanted = { .key = { traceback, image } };
+	const struct known *known = find_known(find_image(tracebacks, parent), traceback);
+	struct image *own;
 
-	HASH_FIND(hh, tracebacks->known, &probe.key, sizeof(probe.key), known);
-	HASH_FIND(hh, tracebacks->known, &wanted.key, sizeof(wanted.key), own);
-	if (!known || own)
+	if (!known || find_known(find_image(tracebacks, image), traceback))
 		return 0;
-	own = calloc(1, sizeof(*own));
-	if (!own)
+	own = make_image(tracebacks, image);
+	return own ? note(own, traceback, known->index, known->cut) : -ENOMEM;
+}
+
+/* ---- what nobody needs any more ---------------------------------------------------------------------------------- */
+
+/* What of `rows` and of the places is needed, and what number it will have. */
+struct needed {
+	bool *rows, *places;
+	uint32_t *row_numbers, *place_numbers;
+};
+
+static void needed_clear(struct needed *needed)
+{
+	free(needed->rows);
+	free(needed->places);
+	free(needed->row_numbers);
+	free(needed->place_numbers);
+}
+
+static int find_needed(const struct dt_tracebacks *tracebacks, struct needed *needed)
+{
+	size_t rows = tracebacks->rows->traceback_count, places = dt_resolve_count(tracebacks->resolve);
+
+	needed->rows = calloc(rows + 1, sizeof(*needed->rows));
+	needed->places = calloc(places + 1, sizeof(*needed->places));
+	needed->row_numbers = calloc(rows + 1, sizeof(*needed->row_numbers));
+	needed->place_numbers = calloc(places + 1, sizeof(*needed->place_numbers));
+	if (!needed->rows || !needed->places || !needed->row_numbers || !needed->place_numbers)
 		return -ENOMEM;
-	own->key = wanted.key;
-	own->index = known->index;
-	own->cut = known->cut;
-	HASH_ADD(hh, tracebacks->known, key, sizeof(own->key), own);
+	for (const struct image *image = tracebacks->images; image; image = image->hh.next)
+		for (const struct known *known = image->known; known; known = known->hh.next)
+			needed->rows[known->index] = true;
+	for (size_t i = 0; i < rows; i++) {
+		const struct dt_snapshot_traceback *row = &tracebacks->rows->tracebacks[i];
+
+		for (uint32_t frame = 0; needed->rows[i] && frame < row->frame_count; frame++)
+			if (!(row->frames[frame] & PYTHON_FRAME))
+				needed->places[row->frames[frame]] = true;
+	}
+	dt_resolve_number(tracebacks->resolve, needed->places, needed->place_numbers);
 	return 0;
+}
+
+/* Copies a traceback with the new numbers of its frames. */
+static int copy_row(const struct dt_tracebacks *tracebacks, const struct needed *needed, uint32_t index, struct dt_snapshot *to)
+{
+	struct dt_snapshot_traceback row = tracebacks->rows->tracebacks[index];
+	uint32_t frames[DT_TRACEBACK_FRAMES_MAX];
+	int error = 0;
+
+	for (uint32_t i = 0; i < row.frame_count && !error; i++) {
+		bool is_python = row.frames[i] & PYTHON_FRAME;
+
+		frames[i] = is_python ? 0 : needed->place_numbers[row.frames[i]];
+		if (is_python)
+			error = dt_snapshot_add_frame(to, &tracebacks->rows->frames[row.frames[i] & ~PYTHON_FRAME], &frames[i]);
+		frames[i] |= is_python ? PYTHON_FRAME : 0;
+	}
+	row.frames = frames;
+	return error ? error : dt_snapshot_add_traceback(to, &row, &needed->row_numbers[index]);
+}
+
+static size_t count_all(const struct dt_tracebacks *tracebacks)
+{
+	return tracebacks->rows->traceback_count + (size_t)tracebacks->rows->frame_count + dt_resolve_count(tracebacks->resolve);
+}
+
+static int rebuild(struct dt_tracebacks *tracebacks, struct needed *needed)
+{
+	struct dt_snapshot *rows = NULL, *old = tracebacks->rows;
+	int error = find_needed(tracebacks, needed);
+
+	if (!error)
+		error = dt_snapshot_new(&rows);
+	for (uint32_t i = 0; !error && i < old->traceback_count; i++)
+		if (needed->rows[i])
+			error = copy_row(tracebacks, needed, i, rows);
+	if (!error)
+		error = dt_resolve_keep(tracebacks->resolve, needed->places);
+	if (error) {
+		dt_snapshot_free(rows);
+		return error;
+	}
+	for (struct image *image = tracebacks->images; image; image = image->hh.next)
+		for (struct known *known = image->known; known; known = known->hh.next)
+			known->index = needed->row_numbers[known->index];
+	tracebacks->rows = rows;
+	dt_snapshot_free(old);
+	free(tracebacks->copied);
+	tracebacks->copied = NULL;
+	tracebacks->place_count = tracebacks->python_count = 0;
+	tracebacks->kept = count_all(tracebacks);
+	return 0;
+}
+
+/* Looking costs as much as there is: so only when most of it may have been added since. */
+int dt_tracebacks_prune(struct dt_tracebacks *tracebacks)
+{
+	struct needed needed = { 0 };
+	int error = 0;
+
+	if (count_all(tracebacks) > 2 * tracebacks->kept + KEPT_LEAST)
+		error = rebuild(tracebacks, &needed);
+	needed_clear(&needed);
+	return error;
+}
+
+void dt_tracebacks_use_modules(struct dt_tracebacks *tracebacks)
+{
+	dt_resolve_use_modules(tracebacks->resolve);
+	dt_resolve_forget_modules(tracebacks->resolve);
 }
 
 /* ---- into a snapshot --------------------------------------------------------------------------------------------- */
@@ -326,10 +479,9 @@ static int find_copied(struct dt_tracebacks *tracebacks, uint32_t number, struct
 int dt_tracebacks_copy(struct dt_tracebacks *tracebacks, uint32_t image, uint64_t traceback, struct dt_snapshot *to,
 		       uint32_t *ret_index, bool *ret_cut)
 {
-	struct known *known, probe = { .key = { traceback, image } };
+	const struct known *known = find_known(find_image(tracebacks, image), traceback);
 	struct dt_snapshot_traceback row = { .truncation = DT_TRUNCATION_lost }, noted = row;
 
-	HASH_FIND(hh, tracebacks->known, &probe.key, sizeof(probe.key), known);
 	if (known)
 		noted = row = tracebacks->rows->tracebacks[known->index];
 	row.frame_count = 0;

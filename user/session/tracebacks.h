@@ -33,6 +33,13 @@ int dt_tracebacks_add(struct dt_tracebacks *tracebacks, const struct dt_traced *
 void dt_tracebacks_add_process(struct dt_tracebacks *tracebacks, const struct dt_traced *traced);
 /* Forgets it: no event of it will come any more, and it is in no snapshot any more. */
 void dt_tracebacks_remove_process(struct dt_tracebacks *tracebacks, const struct dt_traced *traced);
+/*
+ * Forgets what only those had that have been forgotten: now, or when there is more of it. Not between dt_tracebacks_begin() and the
+ * copies. -ENOMEM: nothing has been forgotten.
+ */
+int dt_tracebacks_prune(struct dt_tracebacks *tracebacks);
+/* Names the modules that are needed to find names as being in use; the last to do so. */
+void dt_tracebacks_use_modules(struct dt_tracebacks *tracebacks);
 /* The blocks that a child inherits have the tracebacks that its parent gave them. -ENOMEM. */
 int dt_tracebacks_inherit(struct dt_tracebacks *tracebacks, uint32_t image, uint32_t parent, uint64_t traceback);
 

@@ -2,6 +2,7 @@
 #include "session/traced.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -138,9 +139,9 @@ static bool is_attached(const struct dt_traced *traced, const struct dt_module *
 	return false;
 }
 
-static int remember_attached(struct dt_traced *traced, const struct dt_module *module)
+static int remember_attached(struct dt_traced *traced, struct dt_module *module)
 {
-	const struct dt_module **grown = realloc(traced->attached, (traced->attached_count + 1) * sizeof(*grown));
+	struct dt_module **grown = realloc(traced->attached, (traced->attached_count + 1) * sizeof(*grown));
 
 	if (!grown)
 		return -ENOMEM;
@@ -222,10 +223,11 @@ static bool count_sites(const struct dt_module *module, const struct dt_attach_f
 	return any;
 }
 
-static void note_python(struct dt_traced *traced, const struct dt_module *module, const struct dt_log *log)
+static void note_python(struct dt_traced *traced, struct dt_module *module, const struct dt_log *log)
 {
 	if (!module->has_python || traced->python == &module->python || (traced->python && !traced->python->unsupported))
 		return;
+	traced->python_module = module;
 	traced->python = &module->python;
 	if (module->python.unsupported)
 		dt_log_warning(log, "process %d runs CPython %s, %s: its tracebacks are native",
@@ -233,6 +235,26 @@ static void note_python(struct dt_traced *traced, const struct dt_module *module
 	else if (!module->python.code_free_vaddr)
 		dt_log_debug(log, "process %d runs CPython %s, built so that the end of a code object cannot be seen: "
 			     "each is read again for each event", (int)traced->pid, module->python.version);
+}
+
+void dt_known_maps_use_modules(struct dt_known_maps *known, struct dt_modules *modules)
+{
+	if (!known || known->turn == modules->turn)
+		return;
+	known->turn = modules->turn;
+	dt_modules_use_maps(modules, &known->maps);
+}
+
+void dt_traced_use_modules(const struct dt_traced *traced, struct dt_modules *modules)
+{
+	const char *alloc = (const char *)traced->python_calls.alloc;
+
+	dt_known_maps_use_modules(traced->maps, modules);
+	dt_modules_use(modules, traced->python_module);
+	if (alloc)
+		dt_modules_use(modules, (struct dt_module *)(uintptr_t)(alloc - offsetof(struct dt_module, python_alloc)));
+	for (size_t i = 0; i < traced->attached_count; i++)
+		dt_modules_use(modules, traced->attached[i]);
 }
 
 static uint64_t now_ns(void)

@@ -21,6 +21,7 @@
 struct dt_known_maps {
 	unsigned int references;
 	uint32_t version;               /* dt_process.mappings_version */
+	uint64_t turn;                  /* dt_modules.turn when its modules were last named */
 	struct dt_maps maps;
 };
 
@@ -47,11 +48,12 @@ struct dt_traced {
 	bool stale;                     /* its mappings have changed */
 	bool late;                      /* some of its files were probed when it ran already */
 	struct dt_process_info info;
-	const struct dt_python *python; /* owned by its module; NULL: none found */
+	struct dt_module *python_module; /* NULL: none with a CPython was found */
+	const struct dt_python *python; /* owned by that; NULL: none found */
 	struct dt_python_calls python_calls;
 	uint64_t image_start;           /* where its stack begins: another value means another program (exec) */
 	struct dt_known_maps *maps;     /* as last read; NULL: not yet */
-	const struct dt_module **attached; /* modules whose sites are attached */
+	struct dt_module **attached;    /* modules whose sites are attached */
 	size_t attached_count;
 	size_t sites[DT_SOURCE_COUNT];  /* attached sites by source */
 	struct dt_links links;
@@ -74,6 +76,10 @@ void dt_traced_free(struct dt_traced *traced);
 int dt_traced_read_maps(struct dt_traced *traced, uint32_t version, bool *ret_changed);
 /* Attaches what is mapped and not yet attached, and brings `row` and `mappings` up to date, but for where those are stored. */
 int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const struct dt_attach_target *target);
+/* Names the modules that it needs as being in use. */
+void dt_traced_use_modules(const struct dt_traced *traced, struct dt_modules *modules);
+/* The same of what was mapped at some time; NULL does nothing. */
+void dt_known_maps_use_modules(struct dt_known_maps *known, struct dt_modules *modules);
 /* Where the stack of its program begins (/proc/PID/stat, startstack). -ESRCH. */
 int dt_traced_read_image(pid_t pid, uint64_t *ret_image);
 

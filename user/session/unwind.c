@@ -13,6 +13,7 @@
 #include <bpf/libbpf.h>
 
 #include "base/cleanup.h"
+#include "session/extents.h"
 #include "session/skeleton.h"
 
 /* From a rule to its number. */
@@ -22,20 +23,16 @@ struct known_rule {
 	UT_hash_handle hh;
 };
 
-/* Rows of `mappings` that a process uses. */
-struct extent {
-	uint32_t first, count;
-};
+#define WORDS_MAX ((uint64_t)DT_UNWIND_CHUNKS_MAX * DT_UNWIND_CHUNK_WORDS)
 
 struct dt_unwind {
 	struct domtrace_bpf *bpf;
 	struct dt_unwind_chunk *chunks[DT_UNWIND_CHUNKS_MAX];
 	uint32_t chunk_count;
-	uint64_t next_word;
+	struct dt_extents words;        /* of each file's table */
 	struct known_rule *rules;
 	uint32_t rule_count;
-	struct extent *extents;         /* by address */
-	size_t extent_count;
+	struct dt_extents mappings;     /* of each process, in `mappings` */
 };
 
 int dt_unwind_new(struct domtrace_bpf *bpf, struct dt_unwind **ret_unwind)
@@ -63,7 +60,8 @@ void dt_unwind_free(struct dt_unwind *unwind)
 	}
 	for (uint32_t i = 0; i < unwind->chunk_count; i++)
 		munmap(unwind->chunks[i], sizeof(*unwind->chunks[i]));
-	free(unwind->extents);
+	dt_extents_clear(&unwind->words);
+	dt_extents_clear(&unwind->mappings);
 	free(unwind);
 }
 
@@ -95,24 +93,18 @@ static int add_chunk(struct dt_unwind *unwind)
 	return 0;
 }
 
-/* Makes room for `count` words from the next one on. */
-static int reserve_words(struct dt_unwind *unwind, uint64_t count)
+/* Chunks stay when no table needs them any more: there are as many as were ever needed at a time. */
+static int reserve_words(struct dt_unwind *unwind, uint64_t end)
 {
-	if (unwind->next_word + count > (uint64_t)DT_UNWIND_CHUNKS_MAX * DT_UNWIND_CHUNK_WORDS)
-		return -ENOSPC;
-	while (unwind->next_word + count > (uint64_t)unwind->chunk_count * DT_UNWIND_CHUNK_WORDS) {
-		int error = add_chunk(unwind);
+	int error = 0;
 
-		if (error)
-			return error;
-	}
-	return 0;
+	while (end > (uint64_t)unwind->chunk_count * DT_UNWIND_CHUNK_WORDS && !error)
+		error = add_chunk(unwind);
+	return error;
 }
 
-static void put_word(struct dt_unwind *unwind, uint32_t value)
+static void put_word(struct dt_unwind *unwind, uint64_t word, uint32_t value)
 {
-	uint64_t word = unwind->next_word++;
-
 	unwind->chunks[word / DT_UNWIND_CHUNK_WORDS]->words[word % DT_UNWIND_CHUNK_WORDS] = value;
 }
 
@@ -143,130 +135,158 @@ static int number_rule(struct dt_unwind *unwind, const struct dt_unwind_rule *ru
 	return 0;
 }
 
+/* A table, page by page. */
+struct layout {
+	const struct dt_unwind_table *table;
+	uint64_t vaddr;                 /* of the first page */
+	uint32_t *counts;               /* rows of each page: the rule that holds at its start, and the table's own that are above that */
+	uint32_t page_count;
+};
+
+static void count_rows(const struct layout *layout)
+{
+	const struct dt_unwind_table *table = layout->table;
+	size_t next = 0;
+
+	for (uint32_t page = 0; page < layout->page_count; page++) {
+		uint64_t start = layout->vaddr + (uint64_t)page * DT_UNWIND_PAGE_BYTES;
+
+		while (next < table->count && table->rows[next].vaddr <= start)
+			next++;
+		for (layout->counts[page] = 1; next < table->count && table->rows[next].vaddr < start + DT_UNWIND_PAGE_BYTES; next++)
+			layout->counts[page]++;
+	}
+}
+
+/* Where `count` rows of a page can stand from `word` on: in one chunk. */
+static uint64_t place_rows(uint64_t word, uint32_t count)
+{
+	uint64_t in_chunk = word % DT_UNWIND_CHUNK_WORDS;
+
+	return in_chunk + count > DT_UNWIND_CHUNK_WORDS ? word - in_chunk + DT_UNWIND_CHUNK_WORDS : word;
+}
+
+/* The words of a table that begins at `first`: rows of pages, then, at an even word, the index of pages. */
+static uint64_t find_size(const void *context, uint64_t first)
+{
+	const struct layout *layout = context;
+	uint64_t word = first;
+
+	for (uint32_t page = 0; page < layout->page_count; page++)
+		word = place_rows(word, layout->counts[page]) + layout->counts[page];
+	return word + (word & 1) + 2 * (uint64_t)layout->page_count - first;
+}
+
 /* One row; `offset` in its page. */
-static int put_row(struct dt_unwind *unwind, uint64_t offset, const struct dt_unwind_rule *rule)
+static int put_row(struct dt_unwind *unwind, uint64_t word, uint64_t offset, const struct dt_unwind_rule *rule)
 {
 	uint32_t number;
 	int error = number_rule(unwind, rule, &number);
 
 	if (!error)
-		put_word(unwind, DT_UNWIND_ROW(offset, number));
+		put_word(unwind, word, DT_UNWIND_ROW(offset, number));
 	return error;
 }
 
-/* The rows of one page: first the rule that holds at its start. *next: the first row of the table that is above that start. */
-static int put_page(struct dt_unwind *unwind, const struct dt_unwind_table *table, uint64_t page, size_t *next, uint32_t entry[2])
+/* The rows of one page from `word` on. *next: the first row of the table that is above its start. */
+static int put_page(struct dt_unwind *unwind, const struct layout *layout, uint32_t page, uint64_t word, size_t *next)
 {
 	static const struct dt_unwind_rule none, chain = { .cfa = DT_CFA_CHAIN };
+	uint64_t start = layout->vaddr + (uint64_t)page * DT_UNWIND_PAGE_BYTES;
+	const struct dt_unwind_row *rows = layout->table->rows;
 	const struct dt_unwind_rule *first;
-	size_t count = 1;
+	uint32_t count = layout->counts[page];
 	int error;
 
-	while (*next < table->count && table->rows[*next].vaddr <= page)
+	while (*next < layout->table->count && rows[*next].vaddr <= start)
 		(*next)++;
-	while (*next + count - 1 < table->count && table->rows[*next + count - 1].vaddr < page + DT_UNWIND_PAGE_BYTES)
-		count++;
-	if (unwind->next_word % DT_UNWIND_CHUNK_WORDS + count > DT_UNWIND_CHUNK_WORDS)
-		unwind->next_word += DT_UNWIND_CHUNK_WORDS - unwind->next_word % DT_UNWIND_CHUNK_WORDS;
-	error = reserve_words(unwind, count);
-	if (error)
-		return error;
-	entry[0] = (uint32_t)unwind->next_word;
-	entry[1] = (uint32_t)count;
-	first = *next ? &table->rows[*next - 1].rule : &none;
-	error = put_row(unwind, 0, count == 1 && first->cfa == DT_CFA_NONE ? &chain : first);
-	for (size_t i = 0; i < count - 1 && !error; i++)
-		error = put_row(unwind, table->rows[*next + i].vaddr - page, &table->rows[*next + i].rule);
+	first = *next ? &rows[*next - 1].rule : &none;
+	error = put_row(unwind, word, 0, count == 1 && first->cfa == DT_CFA_NONE ? &chain : first);
+	for (uint32_t i = 0; i < count - 1 && !error; i++)
+		error = put_row(unwind, word + 1 + i, rows[*next + i].vaddr - start, &rows[*next + i].rule);
 	return error;
 }
 
-static int put_table(struct dt_unwind *unwind, const struct dt_unwind_table *table, uint64_t first, uint32_t page_count,
-		     uint32_t *entries)
+static int put_table(struct dt_unwind *unwind, const struct layout *layout, const struct dt_extent *words)
 {
+	uint64_t word = words->first, index = words->first + words->count - 2 * (uint64_t)layout->page_count;
 	size_t next = 0;
-	int error = 0;
+	int error = reserve_words(unwind, words->first + words->count);
 
-	for (uint32_t i = 0; i < page_count && !error; i++)
-		error = put_page(unwind, table, first + (uint64_t)i * DT_UNWIND_PAGE_BYTES, &next, entries + 2 * (size_t)i);
-	if (error)
-		return error;
-	unwind->next_word += unwind->next_word & 1;
-	return reserve_words(unwind, 2 * (uint64_t)page_count);
+	for (uint32_t page = 0; page < layout->page_count && !error; page++) {
+		word = place_rows(word, layout->counts[page]);
+		put_word(unwind, index++, (uint32_t)word);
+		put_word(unwind, index++, layout->counts[page]);
+		error = put_page(unwind, layout, page, word, &next);
+		word += layout->counts[page];
+	}
+	return error;
 }
 
 int dt_unwind_add_table(struct dt_unwind *unwind, const struct dt_unwind_table *table, struct dt_unwind_place *ret_place)
 {
-	DT_FREE uint32_t *entries = NULL;
-	uint64_t first, last, before = unwind->next_word;
-	uint32_t page_count;
+	DT_FREE uint32_t *counts = NULL;
+	struct layout layout = { .table = table };
+	struct dt_extents_need need = { .find = find_size, .context = &layout };
+	struct dt_extent words;
+	uint64_t last;
 	int error;
 
 	if (!table->count) {
 		*ret_place = (struct dt_unwind_place){ 0 };
 		return 0;
 	}
-	first = table->rows[0].vaddr / DT_UNWIND_PAGE_BYTES * DT_UNWIND_PAGE_BYTES;
+	layout.vaddr = table->rows[0].vaddr / DT_UNWIND_PAGE_BYTES * DT_UNWIND_PAGE_BYTES;
 	last = table->rows[table->count - 1].vaddr;
-	if ((last - first) / DT_UNWIND_PAGE_BYTES >= (uint64_t)DT_UNWIND_CHUNKS_MAX * DT_UNWIND_CHUNK_WORDS / 4)
+	if ((last - layout.vaddr) / DT_UNWIND_PAGE_BYTES >= WORDS_MAX / 4)
 		return -ENOSPC;
-	page_count = (uint32_t)((last - first) / DT_UNWIND_PAGE_BYTES) + 1;
-	entries = calloc(page_count, 2 * sizeof(*entries));
-	if (!entries)
+	layout.page_count = (uint32_t)((last - layout.vaddr) / DT_UNWIND_PAGE_BYTES) + 1;
+	layout.counts = counts = calloc(layout.page_count, sizeof(*counts));
+	if (!counts)
 		return -ENOMEM;
-	error = put_table(unwind, table, first, page_count, entries);
+	count_rows(&layout);
+	need.least = 3 * (uint64_t)layout.page_count;   /* at the least a row and its place in the index */
+	error = dt_extents_take(&unwind->words, WORDS_MAX, &need, &words);
+	if (error)
+		return error;
+	error = put_table(unwind, &layout, &words);
 	if (error) {
-		unwind->next_word = before;
+		dt_extents_give(&unwind->words, words.first);
 		return error;
 	}
-	*ret_place = (struct dt_unwind_place){ .vaddr = first, .pages = (uint32_t)unwind->next_word, .page_count = page_count };
-	for (size_t i = 0; i < 2 * (size_t)page_count; i++)
-		put_word(unwind, entries[i]);
+	*ret_place = (struct dt_unwind_place){
+		.vaddr = layout.vaddr,
+		.pages = (uint32_t)(words.first + words.count - 2 * (uint64_t)layout.page_count),
+		.page_count = layout.page_count,
+		.words = words.first,
+	};
 	return 0;
+}
+
+void dt_unwind_remove_table(struct dt_unwind *unwind, const struct dt_unwind_place *place)
+{
+	if (place->page_count)
+		dt_extents_give(&unwind->words, place->words);
 }
 
 /* ---- mappings ------------------------------------------------------------------------------------------------------- */
 
-static int insert_extent(struct dt_unwind *unwind, size_t at, struct extent extent)
-{
-	struct extent *grown = reallocarray(unwind->extents, unwind->extent_count + 1, sizeof(*grown));
-
-	if (!grown)
-		return -ENOMEM;
-	memmove(grown + at + 1, grown + at, (unwind->extent_count - at) * sizeof(*grown));
-	grown[at] = extent;
-	unwind->extents = grown;
-	unwind->extent_count++;
-	return 0;
-}
-
 int dt_unwind_add_mappings(struct dt_unwind *unwind, const struct dt_mapping_row *rows, uint32_t count, uint32_t *ret_first)
 {
-	uint32_t first = 0;
-	size_t at = 0;
-	int error;
+	struct dt_extents_need need = { .least = count };
+	struct dt_extent extent = { 0 };
+	int error = count ? dt_extents_take(&unwind->mappings, DT_MAPPINGS_MAX, &need, &extent) : 0;
 
-	if (!count) {
-		*ret_first = 0;
-		return 0;
-	}
-	for (; at < unwind->extent_count && unwind->extents[at].first - first < count; at++)
-		first = unwind->extents[at].first + unwind->extents[at].count;
-	if (count > DT_MAPPINGS_MAX - first)
-		return -ENOSPC;
-	error = insert_extent(unwind, at, (struct extent){ first, count });
 	if (error)
 		return error;
-	memcpy(unwind->bpf->bss->mappings + first, rows, count * sizeof(*rows));
-	*ret_first = first;
+	if (count)
+		memcpy(unwind->bpf->bss->mappings + extent.first, rows, count * sizeof(*rows));
+	*ret_first = (uint32_t)extent.first;
 	return 0;
 }
 
 void dt_unwind_remove_mappings(struct dt_unwind *unwind, uint32_t first, uint32_t count)
 {
-	for (size_t i = 0; i < unwind->extent_count; i++) {
-		if (unwind->extents[i].first != first || !count)
-			continue;
-		memmove(unwind->extents + i, unwind->extents + i + 1, (--unwind->extent_count - i) * sizeof(*unwind->extents));
-		return;
-	}
+	if (count)
+		dt_extents_give(&unwind->mappings, first);
 }

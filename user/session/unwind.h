@@ -25,6 +25,7 @@ struct dt_unwind_place {
 	bool lost;                      /* there was no room for it */
 	uint64_t vaddr;                 /* of its first page */
 	uint32_t pages, page_count;     /* as in struct dt_mapping_row */
+	uint64_t words;                 /* where it begins */
 };
 
 int dt_unwind_new(struct domtrace_bpf *bpf, struct dt_unwind **ret_unwind);
@@ -32,6 +33,8 @@ void dt_unwind_free(struct dt_unwind *unwind);
 
 /* Stores the table of a file. -ENOSPC: there is no room for it. -ENOMEM, or what the kernel says of a new chunk. */
 int dt_unwind_add_table(struct dt_unwind *unwind, const struct dt_unwind_table *table, struct dt_unwind_place *ret_place);
+/* Gives its room back; its rules stay. No program may look at it any more. */
+void dt_unwind_remove_table(struct dt_unwind *unwind, const struct dt_unwind_place *place);
 
 /* Stores the mappings of a process, side by side. -ENOSPC. */
 int dt_unwind_add_mappings(struct dt_unwind *unwind, const struct dt_mapping_row *rows, uint32_t count, uint32_t *ret_first);

@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 
 #define STEPS_MAX 48                    /* instructions that are followed behind a call */
+#define CALLS_MAX 4096                  /* of Untrack, in a file: NumPy has about ten. Only a file made to keep us busy has more */
 #define STUBS_MAX 8                     /* of the procedure linkage table, for one function */
 #define TRACEMALLOC_IS_OFF (-2)         /* CPython Python/tracemalloc.c: what both functions answer then */
 
@@ -32,6 +33,8 @@ struct function {
 struct search {
 	struct dt_elf *elf;
 	ZydisDecoder decoder;
+	const uint8_t *symbols, *names; /* .dynsym, .dynstr */
+	size_t symbols_size, names_size;
 	struct function track, untrack;
 };
 
@@ -49,55 +52,49 @@ static bool has(const uint64_t *list, size_t count, uint64_t vaddr)
 	return false;
 }
 
-/* Does the file's table of names hold it? */
-static int find_name(struct dt_elf *elf, const char *name, bool *ret_found)
+/* A section that may be missing: then it is empty. */
+static int read_section(struct dt_elf *elf, const char *name, const uint8_t **ret_bytes, size_t *ret_size)
 {
-	const uint8_t *bytes;
 	uint64_t vaddr;
-	size_t size;
-	int error = dt_elf_section(elf, ".dynstr", &bytes, &size, &vaddr);
+	int error = dt_elf_section(elf, name, ret_bytes, ret_size, &vaddr);
 
-	*ret_found = !error && memmem(bytes, size, name, strlen(name) + 1);
+	if (error)
+		*ret_size = 0;
 	return error == -ENOMEM ? error : 0;
 }
 
-static const char *symbol_name(struct dt_elf *elf, uint32_t index)
+static const char *symbol_name(const struct search *search, uint32_t index)
 {
-	const uint8_t *symbols, *names;
-	size_t size, names_size;
 	Elf64_Sym symbol;
-	uint64_t vaddr;
 
-	if (dt_elf_section(elf, ".dynsym", &symbols, &size, &vaddr) || index >= size / sizeof(symbol) ||
-	    dt_elf_section(elf, ".dynstr", &names, &names_size, &vaddr))
+	if (index >= search->symbols_size / sizeof(symbol))
 		return "";
-	memcpy(&symbol, symbols + index * sizeof(symbol), sizeof(symbol));
-	if (symbol.st_name >= names_size || !memchr(names + symbol.st_name, 0, names_size - symbol.st_name))
+	memcpy(&symbol, search->symbols + index * sizeof(symbol), sizeof(symbol));
+	if (symbol.st_name >= search->names_size || !memchr(search->names + symbol.st_name, 0, search->names_size - symbol.st_name))
 		return "";
-	return (const char *)names + symbol.st_name;
+	return (const char *)search->names + symbol.st_name;
 }
 
 static int find_slots(struct search *search, const char *section)
 {
 	const uint8_t *bytes;
 	Elf64_Rela relocation;
-	uint64_t vaddr;
 	size_t size;
-	int error = dt_elf_section(search->elf, section, &bytes, &size, &vaddr);
+	int error = read_section(search->elf, section, &bytes, &size);
 
-	for (size_t at = 0; !error && at + sizeof(relocation) <= size; at += sizeof(relocation)) {
+	for (size_t at = 0; at + sizeof(relocation) <= size; at += sizeof(relocation)) {
 		const char *name;
 
 		memcpy(&relocation, bytes + at, sizeof(relocation));
 		if (ELF64_R_TYPE(relocation.r_info) != R_X86_64_JUMP_SLOT && ELF64_R_TYPE(relocation.r_info) != R_X86_64_GLOB_DAT)
 			continue;
-		name = symbol_name(search->elf, (uint32_t)ELF64_R_SYM(relocation.r_info));
+		name = symbol_name(search, (uint32_t)ELF64_R_SYM(relocation.r_info));
 		if (!strcmp(name, search->track.name))
 			add(search->track.slots, &search->track.slot_count, relocation.r_offset);
 		else if (!strcmp(name, search->untrack.name))
 			add(search->untrack.slots, &search->untrack.slot_count, relocation.r_offset);
 	}
-	return error == -ENOMEM ? error : 0;
+	return error;
 }
 
 static uint64_t relative(const uint8_t *bytes, uint64_t end)
@@ -364,17 +361,24 @@ static bool follow(struct path *path, size_t at, struct dt_untold *ret_untold)
 	return path->decided;
 }
 
-static int open_search(struct dt_elf *elf, struct search *search)
+/* Does the file name the function? */
+static int open_names(struct search *search, bool *ret_named)
+{
+	const char *name = search->untrack.name;
+	int error = read_section(search->elf, ".dynstr", &search->names, &search->names_size);
+
+	*ret_named = !error && memmem(search->names, search->names_size, name, strlen(name) + 1);
+	return error ? error : read_section(search->elf, ".dynsym", &search->symbols, &search->symbols_size);
+}
+
+static int open_search(struct search *search)
 {
 	struct dt_elf_symbol symbol;
 	int error;
 
-	*search = (struct search){
-		.elf = elf, .track.name = "PyTraceMalloc_Track", .untrack.name = "PyTraceMalloc_Untrack",
-	};
-	if (!dt_elf_find_symbol(elf, search->track.name, &symbol))
+	if (!dt_elf_find_symbol(search->elf, search->track.name, &symbol))
 		search->track.vaddr = symbol.vaddr;
-	if (!dt_elf_find_symbol(elf, search->untrack.name, &symbol))
+	if (!dt_elf_find_symbol(search->elf, search->untrack.name, &symbol))
 		search->untrack.vaddr = symbol.vaddr;
 	error = find_slots(search, ".rela.plt");
 	if (!error)
@@ -386,32 +390,38 @@ static int open_search(struct dt_elf *elf, struct search *search)
 	return error;
 }
 
+/* Follows each call of Untrack in a segment; *calls counts them. */
+static void find_in_segment(struct path *path, size_t *calls, struct dt_untold *untold, size_t max, size_t *count)
+{
+	for (size_t at = 0; at < path->size && *calls < CALLS_MAX; at++) {
+		size_t length = call_length(&path->search->untrack, path->bytes + at, path->size - at, path->vaddr + at);
+		struct dt_untold found;
+
+		if (!length)
+			continue;
+		(*calls)++;
+		if (!follow(path, at + length, &found))
+			continue;
+		if (*count < max)
+			untold[*count] = found;
+		(*count)++;
+	}
+}
+
 int dt_untold_find(struct dt_elf *elf, struct dt_untold *untold, size_t max, size_t *ret_count)
 {
-	struct search search;
+	struct search search = { .elf = elf, .track.name = "PyTraceMalloc_Track", .untrack.name = "PyTraceMalloc_Untrack" };
 	struct path path = { .search = &search };
-	size_t count = 0;
+	size_t calls = 0, count = 0;
 	bool named;
-	int error = find_name(elf, "PyTraceMalloc_Untrack", &named);
+	int error = open_names(&search, &named);
 
-	*ret_count = 0;
-	if (error || !named)
-		return error;
-	error = open_search(elf, &search);
+	if (!error && named)
+		error = open_search(&search);
 	if (error)
 		return error;
-	for (size_t i = 0; dt_elf_text(elf, i, &path.vaddr, &path.bytes, &path.size); i++) {
-		for (size_t at = 0; at < path.size; at++) {
-			size_t length = call_length(&search.untrack, path.bytes + at, path.size - at, path.vaddr + at);
-			struct dt_untold found;
-
-			if (!length || !follow(&path, at + length, &found))
-				continue;
-			if (count < max)
-				untold[count] = found;
-			count++;
-		}
-	}
+	for (size_t i = 0; named && dt_elf_text(elf, i, &path.vaddr, &path.bytes, &path.size); i++)
+		find_in_segment(&path, &calls, untold, max, &count);
 	*ret_count = count;
 	return 0;
 }

@@ -20,7 +20,8 @@
 
 /*
  * Such calls in the file, with vaddrs for addresses. Where it cannot be told in which registers the block is, `address` is DT_NONE.
- * *ret_count says how many there are, at most `max` are stored. Nearly free for a file that does not name the function. -ENOMEM.
+ * *ret_count says how many there are, at most `max` are stored. Nearly free for a file that does not name the function.
+ * -ENOMEM, -ENOTSUP.
  */
 int dt_untold_find(struct dt_elf *elf, struct dt_untold *untold, size_t max, size_t *ret_count);
 

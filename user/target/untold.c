@@ -6,152 +6,25 @@
  */
 #include "target/untold.h"
 
-#include <elf.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include <Zydis/Zydis.h>
 
-#include "base/cleanup.h"
+#include "target/callee.h"
 
 #define STEPS_MAX 48                    /* instructions that are followed behind a call */
 #define CALLS_MAX 4096                  /* of Untrack, in a file: NumPy has about ten. Only a file made to keep us busy has more */
-#define STUBS_MAX 8                     /* of the procedure linkage table, for one function */
 #define TRACEMALLOC_IS_OFF (-2)         /* CPython Python/tracemalloc.c: what both functions answer then */
 
-/* ---- which calls are meant ----------------------------------------------------------------------------------- */
-
-/* A function as the file's code reaches it: itself, words that the loader fills in with its address, jumps through those. */
-struct function {
-	const char *name;
-	uint64_t vaddr;                 /* 0: it is in another file */
-	uint64_t slots[STUBS_MAX], stubs[STUBS_MAX];
-	size_t slot_count, stub_count;
-};
+/* The two functions, in this order. */
+enum { UNTRACK, TRACK, FUNCTION_COUNT };
 
 struct search {
-	struct dt_elf *elf;
 	ZydisDecoder decoder;
-	const uint8_t *symbols, *names; /* .dynsym, .dynstr */
-	size_t symbols_size, names_size;
-	struct function track, untrack;
+	struct dt_callee callees[FUNCTION_COUNT];
 };
-
-static void add(uint64_t *list, size_t *count, uint64_t vaddr)
-{
-	if (*count < STUBS_MAX)
-		list[(*count)++] = vaddr;
-}
-
-static bool has(const uint64_t *list, size_t count, uint64_t vaddr)
-{
-	for (size_t i = 0; i < count; i++)
-		if (list[i] == vaddr)
-			return true;
-	return false;
-}
-
-/* A section that may be missing: then it is empty. */
-static int read_section(struct dt_elf *elf, const char *name, const uint8_t **ret_bytes, size_t *ret_size)
-{
-	uint64_t vaddr;
-	int error = dt_elf_section(elf, name, ret_bytes, ret_size, &vaddr);
-
-	if (error)
-		*ret_size = 0;
-	return error == -ENOMEM ? error : 0;
-}
-
-static const char *symbol_name(const struct search *search, uint32_t index)
-{
-	Elf64_Sym symbol;
-
-	if (index >= search->symbols_size / sizeof(symbol))
-		return "";
-	memcpy(&symbol, search->symbols + index * sizeof(symbol), sizeof(symbol));
-	if (symbol.st_name >= search->names_size || !memchr(search->names + symbol.st_name, 0, search->names_size - symbol.st_name))
-		return "";
-	return (const char *)search->names + symbol.st_name;
-}
-
-static int find_slots(struct search *search, const char *section)
-{
-	const uint8_t *bytes;
-	Elf64_Rela relocation;
-	size_t size;
-	int error = read_section(search->elf, section, &bytes, &size);
-
-	for (size_t at = 0; at + sizeof(relocation) <= size; at += sizeof(relocation)) {
-		const char *name;
-
-		memcpy(&relocation, bytes + at, sizeof(relocation));
-		if (ELF64_R_TYPE(relocation.r_info) != R_X86_64_JUMP_SLOT && ELF64_R_TYPE(relocation.r_info) != R_X86_64_GLOB_DAT)
-			continue;
-		name = symbol_name(search, (uint32_t)ELF64_R_SYM(relocation.r_info));
-		if (!strcmp(name, search->track.name))
-			add(search->track.slots, &search->track.slot_count, relocation.r_offset);
-		else if (!strcmp(name, search->untrack.name))
-			add(search->untrack.slots, &search->untrack.slot_count, relocation.r_offset);
-	}
-	return error;
-}
-
-static uint64_t relative(const uint8_t *bytes, uint64_t end)
-{
-	int32_t offset;
-
-	memcpy(&offset, bytes, sizeof(offset));
-	return end + (uint64_t)(int64_t)offset;
-}
-
-/* endbr64 and a bnd prefix may stand before the jump of a stub (bfd/elfxx-x86.c, elf_x86_64_lazy_ibt_plt_entry). */
-static void add_stub(struct function *function, const uint8_t *bytes, size_t at, uint64_t vaddr)
-{
-	static const uint8_t endbr64[] = { 0xf3, 0x0f, 0x1e, 0xfa };
-
-	add(function->stubs, &function->stub_count, vaddr + at);
-	if (at >= 1 && bytes[at - 1] == 0xf2)
-		add(function->stubs, &function->stub_count, vaddr + --at);
-	if (at >= sizeof(endbr64) && !memcmp(bytes + at - sizeof(endbr64), endbr64, sizeof(endbr64)))
-		add(function->stubs, &function->stub_count, vaddr + at - sizeof(endbr64));
-}
-
-/* jmp *slot(%rip), wherever one stands. */
-static void find_stubs(struct search *search)
-{
-	const uint8_t *bytes;
-	uint64_t vaddr;
-	size_t size;
-
-	for (size_t i = 0; dt_elf_text(search->elf, i, &vaddr, &bytes, &size); i++) {
-		for (size_t at = 0; at + 6 <= size; at++) {
-			uint64_t slot;
-
-			if (bytes[at] != 0xff || bytes[at + 1] != 0x25)
-				continue;
-			slot = relative(bytes + at + 2, vaddr + at + 6);
-			if (has(search->track.slots, search->track.slot_count, slot))
-				add_stub(&search->track, bytes, at, vaddr);
-			else if (has(search->untrack.slots, search->untrack.slot_count, slot))
-				add_stub(&search->untrack, bytes, at, vaddr);
-		}
-	}
-}
-
-/* Length of the instruction if it is a call of the function: call rel32, or call *slot(%rip); 0: it is not. */
-static size_t call_length(const struct function *function, const uint8_t *bytes, size_t size, uint64_t vaddr)
-{
-	uint64_t target;
-
-	if (size >= 5 && bytes[0] == 0xe8) {
-		target = relative(bytes + 1, vaddr + 5);
-		return (function->vaddr && target == function->vaddr) || has(function->stubs, function->stub_count, target) ? 5 : 0;
-	}
-	if (size >= 6 && bytes[0] == 0xff && bytes[1] == 0x15)
-		return has(function->slots, function->slot_count, relative(bytes + 2, vaddr + 6)) ? 6 : 0;
-	return 0;
-}
 
 /* ---- what the code behind a call does ------------------------------------------------------------------------ */
 
@@ -290,11 +163,11 @@ static enum step step_call(struct path *path)
 
 	if (!path->decided)
 		return ENDS;            /* the answer is gone: nothing depends on it */
-	length = call_length(&path->search->track, bytes, size, vaddr);
+	length = dt_callee_call_length(&path->search->callees[TRACK], bytes, size, vaddr);
 	path->at += length;
 	if (length)
 		return TRACKS;
-	length = call_length(&path->search->untrack, bytes, size, vaddr);
+	length = dt_callee_call_length(&path->search->callees[UNTRACK], bytes, size, vaddr);
 	path->at += length;
 	forget_after_call(path);
 	return length ? MORE : ENDS;
@@ -361,40 +234,11 @@ static bool follow(struct path *path, size_t at, struct dt_untold *ret_untold)
 	return path->decided;
 }
 
-/* Does the file name the function? */
-static int open_names(struct search *search, bool *ret_named)
-{
-	const char *name = search->untrack.name;
-	int error = read_section(search->elf, ".dynstr", &search->names, &search->names_size);
-
-	*ret_named = !error && memmem(search->names, search->names_size, name, strlen(name) + 1);
-	return error ? error : read_section(search->elf, ".dynsym", &search->symbols, &search->symbols_size);
-}
-
-static int open_search(struct search *search)
-{
-	struct dt_elf_symbol symbol;
-	int error;
-
-	if (!dt_elf_find_symbol(search->elf, search->track.name, &symbol))
-		search->track.vaddr = symbol.vaddr;
-	if (!dt_elf_find_symbol(search->elf, search->untrack.name, &symbol))
-		search->untrack.vaddr = symbol.vaddr;
-	error = find_slots(search, ".rela.plt");
-	if (!error)
-		error = find_slots(search, ".rela.dyn");
-	if (!error && ZYAN_FAILED(ZydisDecoderInit(&search->decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)))
-		error = -ENOTSUP;
-	if (!error)
-		find_stubs(search);
-	return error;
-}
-
 /* Follows each call of Untrack in a segment; *calls counts them. */
 static void find_in_segment(struct path *path, size_t *calls, struct dt_untold *untold, size_t max, size_t *count)
 {
 	for (size_t at = 0; at < path->size && *calls < CALLS_MAX; at++) {
-		size_t length = call_length(&path->search->untrack, path->bytes + at, path->size - at, path->vaddr + at);
+		size_t length = dt_callee_call_length(&path->search->callees[UNTRACK], path->bytes + at, path->size - at, path->vaddr + at);
 		struct dt_untold found;
 
 		if (!length)
@@ -410,14 +254,14 @@ static void find_in_segment(struct path *path, size_t *calls, struct dt_untold *
 
 int dt_untold_find(struct dt_elf *elf, struct dt_untold *untold, size_t max, size_t *ret_count)
 {
-	struct search search = { .elf = elf, .track.name = "PyTraceMalloc_Track", .untrack.name = "PyTraceMalloc_Untrack" };
+	struct search search = { .callees = { [UNTRACK].name = "PyTraceMalloc_Untrack", [TRACK].name = "PyTraceMalloc_Track" } };
 	struct path path = { .search = &search };
 	size_t calls = 0, count = 0;
 	bool named;
-	int error = open_names(&search, &named);
+	int error = dt_callees_find(elf, search.callees, FUNCTION_COUNT, &named);
 
-	if (!error && named)
-		error = open_search(&search);
+	if (!error && ZYAN_FAILED(ZydisDecoderInit(&search.decoder, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)))
+		error = -ENOTSUP;
 	if (error)
 		return error;
 	for (size_t i = 0; named && dt_elf_text(elf, i, &path.vaddr, &path.bytes, &path.size); i++)

@@ -7,6 +7,20 @@
  * inherited, adds that. So live_bytes may be negative, and a peak is above what was inherited.
  */
 
+/* The books of an image. False: it is not traced any more. */
+static __always_inline bool account_begin(struct account *account, __u32 slot, enum dt_source source, __u32 domain)
+{
+	account->slot = slot;
+	account->owner.process = slot | (__u32)source << DT_OWNER_SOURCE_SHIFT;
+	account->owner.domain = domain;
+	account->half = DT_EPOCH_HALF(epoch);
+	account->scratch = NULL;
+	account->state = image_state(slot);
+	account->segments = *(volatile __u64 *)&account->state->segments;
+	account->row = image_row(account->state);
+	return account->row;
+}
+
 static const struct dt_trace trace_zero;
 
 static __always_inline struct dt_trace_key trace_key(const struct account *account, __u64 traceback)

@@ -49,20 +49,6 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define SKIP_RETURN 1                   /* from a session's entry: the return is not wanted */
 
-/* The books of an image. False: it is not traced any more. */
-static __always_inline bool account_begin(struct account *account, __u32 slot, enum dt_source source, __u32 domain)
-{
-	account->slot = slot;
-	account->owner.process = slot | (__u32)source << DT_OWNER_SOURCE_SHIFT;
-	account->owner.domain = domain;
-	account->half = DT_EPOCH_HALF(epoch);
-	account->scratch = NULL;
-	account->state = image_state(slot);
-	account->segments = *(volatile __u64 *)&account->state->segments;
-	account->row = image_row(account->state);
-	return account->row;
-}
-
 /* The books of the image that the current thread runs. False: it is not traced. */
 static __always_inline bool account_open(struct account *account, struct dt_thread *thread, enum dt_source source, __u32 domain)
 {
@@ -91,11 +77,6 @@ static __always_inline void account_walk(struct account *account, __u64 pc, __u6
 }
 
 /* ---- malloc, calloc, realloc, posix_memalign … ------------------------------------------------------------------- */
-
-static __always_inline struct dt_call *thread_call(struct dt_thread *thread, enum dt_source source)
-{
-	return &thread->calls[source & (DT_SOURCES_CALLED - 1)];
-}
 
 /* Are the calls of this site all seen in the process, or does it not matter? */
 static __always_inline bool call_is_wanted(const struct account *account, __u64 cookie)
@@ -134,7 +115,7 @@ static __always_inline int alloc_at_entry(struct pt_regs *ctx, __u64 cookie)
 	if (!thread)
 		return SKIP_RETURN;
 	arch_at_entry(ctx, &registers);
-	return call_enter(&account, thread_call(thread, source), site, &registers) ? 0 : SKIP_RETURN;
+	return call_enter(&account, thread, source, site, &registers) ? 0 : SKIP_RETURN;
 }
 
 static __always_inline int alloc_at_return(struct pt_regs *ctx, enum dt_source source)
@@ -148,9 +129,9 @@ static __always_inline int alloc_at_return(struct pt_regs *ctx, enum dt_source s
 	if (!thread)
 		return 0;
 	call = thread_call(thread, source);
-	if (!call->stack || !account_reopen(&account, thread, call, source))
+	if ((!call->stack && !thread_outer(thread, source)->stack) || !account_reopen(&account, thread, call, source))
 		return 0;
-	if (!call_exit(&account, call, arch_return_slot(ctx)))
+	if (!call_exit(&account, thread, source, arch_return_slot(ctx)))
 		return 0;
 	outcome = call_outcome(call, PT_REGS_RC(ctx), &address);
 	if (outcome == CALL_ALLOCATED)
@@ -235,14 +216,12 @@ static __always_inline int free_at_entry(struct pt_regs *ctx, bool hands_on)
 
 	arch_at_entry(ctx, &registers);
 	address = arch_argument(&registers, site->block);
-	if (!address)
+	if (!address || !account_open(&account, thread, source, 0) || !call_is_wanted(&account, cookie))
 		return 0;
 	/* What an allocator's function gives back itself is no block of anyone's, or the one that it was called with. */
 	call = thread ? thread_call(thread, source) : NULL;
-	is_inner = call && call_holds(call, registers.stack);
+	is_inner = call && call_holds(call, account.row, registers.stack);
 	if (is_inner && address == call->block)
-		return 0;
-	if (!account_open(&account, thread, source, 0) || !call_is_wanted(&account, cookie))
 		return 0;
 	is_second = source == DT_SOURCE_PYTHON && free_is_second(&account, thread, address);
 	if (hands_on && !thread)
@@ -280,8 +259,8 @@ int new_enter(struct pt_regs *ctx)
 	struct account account;
 
 	arch_at_entry(ctx, &registers);
-	if (site >= DT_SITE_COUNT || (thread && call_holds(thread_call(thread, DT_SOURCE_LIBC), registers.stack)) ||
-	    !account_open(&account, thread, DT_SOURCE_LIBC, 0))
+	if (site >= DT_SITE_COUNT || !account_open(&account, thread, DT_SOURCE_LIBC, 0) ||
+	    (thread && call_holds(thread_call(thread, DT_SOURCE_LIBC), account.row, registers.stack)))
 		return 0;
 	if (!thread)
 		thread = thread_make(&account);
@@ -505,6 +484,7 @@ int process_exec(__u64 *ctx)
 	if (found) {
 		ppid = image_state(*found)->tgid == tgid ? image_state(*found)->ppid : image_state(*found)->tgid;
 		image_end(tgid, *found, DT_IMAGE_REPLACED);
+		image_disinherit(tgid, *found);
 	}
 	if (config.follow == DT_FOLLOW_CHILDREN ? !found : !image_is_chosen(task, tgid))
 		state = NULL;

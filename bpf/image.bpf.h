@@ -119,6 +119,20 @@ static __always_inline bool image_is_chosen(const struct task_struct *task, __u3
 	       (!(by & DT_CHOICE_FILE) || choice_has_file(task));
 }
 
+/*
+ * An image that is replaced is in no snapshot any more. Unless another one looks through it, it need not keep its parent's past: shells
+ * and build tools fork for each program that they begin.
+ */
+static __always_inline void image_disinherit(__u32 tgid, __u32 slot)
+{
+	struct dt_process_state *state = image_state(slot);
+
+	if (state->tgid != tgid || !state->parent_segment || state->heirs || state->sharers)
+		return;
+	state->parent_segment = 0;
+	__sync_fetch_and_add(&image_state(state->parent)->heirs, -1);
+}
+
 /* The image in a slot ends; a process that shared it (vfork) does not end it. */
 static __always_inline void image_end(__u32 tgid, __u32 slot, enum dt_image_phase phase)
 {

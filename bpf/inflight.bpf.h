@@ -5,23 +5,55 @@
  * A call is known by the stack slot of its return address, which its return sees again. Calls of the family that it
  * makes itself lie deeper, or in the same slot when they are tail calls, and belong to it: one block, booked once, as
  * the outermost call was asked for. An entry further up, or in the same slot without a tail call, means that the earlier
- * call was left without returning. So no depth is counted, and nothing has to be repaired after a longjmp.
+ * call was left without returning. So no depth is counted, and nothing has to be repaired after a longjmp. What calls deeper
+ * and is no allocator has interrupted the call: its own calls are the program's.
  */
 
-/* Does an entry whose return address lies at `stack` belong to the call that the thread is in? */
-static __always_inline bool call_holds(const struct dt_call *call, __u64 stack)
+/*
+ * The kernel's trampoline stands in the slot of a return that is awaited; it lies at the start of a page
+ * (kernel/events/uprobes.c: uprobe_get_trampoline_vaddr() is the start of the XOL area).
+ */
+static __always_inline bool call_is_awaited(__u64 slot)
 {
 	__u64 return_address;
 
-	if (!call->stack || stack > call->stack)
+	return read_u64(slot, &return_address) && !(return_address & PAGE_MASK);
+}
+
+/* Is the entry whose return address lies at `stack` called by a file that allocates, as far as is known? To the verifier a function of its own. */
+__noinline int call_is_by_allocator(__u32 row, __u64 stack)
+{
+	const struct dt_process *process = process_row(row);
+	const struct dt_mapping_row *mapping;
+	__u64 return_address;
+
+	if (!process->mapping_count || !read_u64(stack, &return_address))
+		return 1;
+	mapping = &mappings[native_search_mappings(process, return_address)];
+	if (return_address - mapping->start >= mapping->end - mapping->start)
+		return 1;
+	return (mapping->flags & (DT_MAPPING_ALLOCATOR | DT_MAPPING_RETURN_PROBES)) != 0;
+}
+
+/*
+ * Does an entry whose return address lies at `stack` belong to the call that the thread is in? One that lies deeper does, if the
+ * allocator makes it; else a signal handler does, or the thread has left the call by longjmp() and is deep in others by now.
+ */
+static __always_inline bool call_holds(const struct dt_call *call, __u32 row, __u64 stack)
+{
+	if (!call->stack || stack > call->stack || !call_is_awaited(call->stack))
 		return false;
-	if (stack < call->stack)
-		return true;
-	/*
-	 * In a tail call the slot holds the kernel's return trampoline, which lies at the start of a page
-	 * (kernel/events/uprobes.c: uprobe_get_trampoline_vaddr() is the start of the XOL area).
-	 */
-	return read_u64(stack, &return_address) && !(return_address & PAGE_MASK);
+	return stack == call->stack || call_is_by_allocator(row, stack);
+}
+
+static __always_inline struct dt_call *thread_call(struct dt_thread *thread, enum dt_source source)
+{
+	return &thread->calls[source & (DT_SOURCES_CALLED - 1)];
+}
+
+static __always_inline struct dt_call *thread_outer(struct dt_thread *thread, enum dt_source source)
+{
+	return &thread->outers[source & (DT_SOURCES_CALLED - 1)];
 }
 
 static __always_inline __u64 call_bytes(const struct dt_site_row *site, const struct call_registers *registers)
@@ -39,25 +71,52 @@ static __always_inline __u64 call_bytes(const struct dt_site_row *site, const st
 	return size * count;
 }
 
-/* The thread left a call without returning from it. What it was to replace lives on, as far as anyone knows. */
-static __always_inline void call_abandon(const struct account *account, struct dt_call *call)
+/*
+ * The thread left a call without returning from it. What it was to replace lives on, as far as anyone knows. To the verifier a function
+ * of its own, which it proves once.
+ */
+__noinline int call_abandon(__u32 slot, __u32 source, struct dt_call *call)
 {
+	struct account account;
+	struct dt_block old;
+
+	if (!call)
+		return 0;
 	count_add(DT_COUNTER_calls_abandoned);
-	if (call->has_old)
-		live_put_back(account, call->block, &call->old);
+	old = call->old;
+	if (call->has_old && account_begin(&account, slot, source, 0))
+		live_put_back(&account, call->block, &old);
+	call->stack = 0;
+	return 0;
+}
+
+/*
+ * The thread is in a call that the new one does not belong to. It may come back to it, from a signal handler or from what the allocator
+ * has called; where that is so once already, it is taken for left.
+ */
+static __always_inline void call_leave(const struct account *account, enum dt_source source, struct dt_call *call,
+				       struct dt_call *outer, __u64 stack)
+{
+	if (stack < call->stack && !outer->stack && call_is_awaited(call->stack))
+		*outer = *call;
+	else
+		call_abandon(account->slot, source, call);
 	call->stack = 0;
 }
 
 /* True: a call of its own has begun, its return is awaited. */
-static __always_inline bool call_enter(const struct account *account, struct dt_call *call, __u32 site_number,
+static __always_inline bool call_enter(const struct account *account, struct dt_thread *thread, enum dt_source source, __u32 site_number,
 				       const struct call_registers *registers)
 {
+	struct dt_call *call = thread_call(thread, source), *outer = thread_outer(thread, source);
 	const struct dt_site_row *site = site_row(site_number);
 
+	if (outer->stack && registers->stack > outer->stack)
+		call_abandon(account->slot, source, outer);
 	if (call->stack) {
-		if (call_holds(call, registers->stack))
+		if (call_holds(call, account->row, registers->stack))
 			return false;
-		call_abandon(account, call);
+		call_leave(account, source, call, outer, registers->stack);
 	}
 	call->site = site_number;
 	call->bytes = call_bytes(site, registers);
@@ -71,12 +130,20 @@ static __always_inline bool call_enter(const struct account *account, struct dt_
 }
 
 /* True: the call that the thread is in returns now; it is closed. */
-static __always_inline bool call_exit(const struct account *account, struct dt_call *call, __u64 stack)
+static __always_inline bool call_exit(const struct account *account, struct dt_thread *thread, enum dt_source source, __u64 stack)
 {
+	struct dt_call *call = thread_call(thread, source), *outer = thread_outer(thread, source);
+
+	if (outer->stack && (!call->stack || stack > call->stack)) {
+		if (call->stack)
+			call_abandon(account->slot, source, call);
+		*call = *outer;
+		outer->stack = 0;
+	}
 	if (!call->stack || stack < call->stack)
 		return false;           /* nested, or begun before tracing */
 	if (stack > call->stack) {
-		call_abandon(account, call);
+		call_abandon(account->slot, source, call);
 		return false;
 	}
 	call->stack = 0;

@@ -48,10 +48,12 @@ struct inheritance {
 	__u32 segment;                  /* as it was then */
 	__u32 generation;
 	__u32 is_found;
+	__u32 low, high;                /* of the search in `past` */
 	struct dt_block block;
 };
 
-#define PAST_LOOKS 16
+#define PAST_STEPS 15                   /* halves of DT_BLOCK_PAST_MAX */
+_Static_assert(DT_BLOCK_PAST_MAX < 1 << PAST_STEPS, "a search of past blocks must reach all of them");
 
 /* Was the block there in that segment? False also: it was not yet. */
 static __always_inline bool inheritance_decides(struct inheritance *inheritance, const struct dt_block *block)
@@ -65,23 +67,42 @@ static __always_inline bool inheritance_decides(struct inheritance *inheritance,
 	return true;
 }
 
-/* Looks through the blocks that were at the address before; true: it is known now whether there was one. */
+/* Halves what is looked at of the blocks that were at the address before. */
+static long inheritance_past_step(__u32 index, void *context)
+{
+	struct inheritance *inheritance = context;
+	__u32 middle = inheritance->low + (inheritance->high - inheritance->low) / 2;
+	const struct dt_block *block;
+
+	(void)index;
+	if (inheritance->low >= inheritance->high)
+		return 1;
+	inheritance->key.index = middle;
+	block = bpf_map_lookup_elem(&past, &inheritance->key);
+	if (block && DT_SPAN_DIED(block->span) > inheritance->segment) {
+		inheritance->block = *block;
+		inheritance->high = middle;
+	} else {
+		inheritance->low = middle + 1;
+	}
+	return 0;
+}
+
+/*
+ * Looks among the blocks that were at the address before, in the order in which they died, for the first that lived longer; true: it
+ * is known now whether it was there. Those that are not kept any more died before any heir that there is was forked off.
+ */
 static __always_inline bool inheritance_find_past(struct inheritance *inheritance, __u32 count)
 {
-	for (__u32 i = 1; i <= PAST_LOOKS; i++) {
-		const struct dt_block *block;
+	struct dt_block first;
 
-		if (i > count)
-			return false;
-		inheritance->key.index = count - i;
-		block = bpf_map_lookup_elem(&past, &inheritance->key);
-		if (!block)
-			return false;
-		if (inheritance_decides(inheritance, block))
-			return true;
-	}
-	count_add(DT_COUNTER_inherited_unknown);
-	return true;
+	inheritance->low = 0;
+	inheritance->high = count;
+	bpf_loop(PAST_STEPS, inheritance_past_step, inheritance, 0);
+	first = inheritance->block;
+	if (inheritance->high < count && inheritance_decides(inheritance, &first))
+		return true;
+	return inheritance->low;        /* it had other blocks before, so it has none that it inherited itself */
 }
 
 static long inheritance_step(__u32 index, void *context)
@@ -105,6 +126,23 @@ static long inheritance_step(__u32 index, void *context)
 	return 0;
 }
 
+/*
+ * Looks through the ancestors. A function of its own to the verifier, which proves it once and not again for each way that leads
+ * to it; so its argument may be NULL for all that it knows. Returns whether it has found the block.
+ */
+__noinline int inheritance_search(struct inheritance *inheritance)
+{
+	struct inheritance own;         /* what a loop is given must be on the stack */
+
+	if (!inheritance)
+		return 0;
+	own = *inheritance;
+	if (bpf_loop(DT_ANCESTORS_MAX, inheritance_step, &own, 0) == DT_ANCESTORS_MAX && !own.is_found)
+		count_add(DT_COUNTER_inherited_unknown);
+	inheritance->block = own.block;
+	return own.is_found;
+}
+
 /* The block that the image inherited with an address; false: there was none. */
 static __always_inline bool live_find_inherited(const struct account *account, const struct dt_block_key *key, struct dt_block *block)
 {
@@ -115,14 +153,12 @@ static __always_inline bool live_find_inherited(const struct account *account, c
 		.generation = account->state->parent_generation,
 	};
 
-	if (!inheritance.segment || DT_SEGMENTS_GENERATION(account->segments) > 1)
+	if (!inheritance.segment || DT_SEGMENTS_GENERATION(account->segments) > 1 || !inheritance_search(&inheritance))
 		return false;
-	if (bpf_loop(DT_ANCESTORS_MAX, inheritance_step, &inheritance, 0) == DT_ANCESTORS_MAX && !inheritance.is_found)
-		count_add(DT_COUNTER_inherited_unknown);
 	block->bytes = inheritance.block.bytes & DT_BLOCK_BYTES_MASK;
 	block->traceback = inheritance.block.traceback;
 	block->span = DT_SPAN(0, 0);
-	return inheritance.is_found;
+	return true;
 }
 
 /* ---- a block comes ----------------------------------------------------------------------------------------------- */

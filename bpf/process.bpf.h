@@ -41,7 +41,8 @@ static __always_inline bool image_of_thread(struct dt_thread *thread, __u32 *slo
 	const __u32 *found;
 	__u32 tgid;
 
-	if (thread && thread->image && image_state(thread->slot)->image == thread->image) {
+	/* Without a row it is not traced any more: an exec that only userspace has noticed. */
+	if (thread && thread->image && image_state(thread->slot)->image == thread->image && image_row(image_state(thread->slot))) {
 		*slot = thread->slot;
 		return true;
 	}

@@ -18,6 +18,7 @@ struct dt_thread {
 	__u32 image;                    /* 0: not known */
 	__u64 freed;                    /* what a function of CPython's allocators was last given back */
 	struct dt_call calls[DT_SOURCES_CALLED]; /* by source: a call of one may be made in a call of another */
+	struct dt_call outers[DT_SOURCES_CALLED]; /* what those have interrupted */
 	__u64 booked;                   /* the block of the last of these calls that has returned */
 	struct dt_call operator_new;    /* the innermost that the thread is in, or has left by an exception */
 	__u64 operator_new_return_address;

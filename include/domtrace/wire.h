@@ -134,20 +134,20 @@ struct dt_block_key {
 };
 
 struct dt_block {
-	__u64 bytes;                    /* as the program asked for, in the low 56 bits; above them DT_BLOCK_… */
+	__u64 bytes;                    /* as the program asked for, in the low 48 bits; above them DT_BLOCK_… */
 	__u64 traceback;                /* of its allocation */
 	__u64 span;                     /* DT_SPAN(): in which segments of its image it lived */
 };
 
 /*
- * No allocation has 2^56 bytes: x86-64 addresses have no more than 57 bits, half of them the kernel's (Intel SDM, 5-level paging).
- * The first of the bits above tells that the row hides a block that was inherited with the address; the other seven count the
- * rows of `past` with blocks that were at the address before.
+ * No block has 2^48 bytes: what a program has not asked to lie higher lies below 2^47 (x86-64: Linux
+ * Documentation/arch/x86/x86_64/5level-paging.rst). The first of the bits above tells that the row hides a block that was inherited
+ * with the address; the others count the rows of `past` with blocks that were at the address before.
  */
-#define DT_BLOCK_BYTES_MASK ((1ull << 56) - 1)
-#define DT_BLOCK_HIDES (1ull << 56)
-#define DT_BLOCK_PAST_SHIFT 57
-#define DT_BLOCK_PAST_MAX 127
+#define DT_BLOCK_BYTES_MASK ((1ull << 48) - 1)
+#define DT_BLOCK_HIDES (1ull << 48)
+#define DT_BLOCK_PAST_SHIFT 49
+#define DT_BLOCK_PAST_MAX 32767
 
 /* Rows of the map `live`; further ones are in maps of `live_more`, each four times as large as the one before. */
 #define DT_LIVE_ROWS_FIRST 262144
@@ -358,6 +358,7 @@ struct dt_process_state {
 #define DT_MAPPING_REMOVABLE 1          /* the file may have been unloaded since the mappings were read */
 #define DT_MAPPING_RETURN_PROBES 2      /* the kernel's page for return probes: "[uprobes]" */
 #define DT_MAPPING_TABLE_LOST 4         /* there was no room for its table */
+#define DT_MAPPING_ALLOCATOR 8          /* of a file with functions that allocate */
 
 struct dt_mapping_row {
 	__u64 start, end;               /* addresses, end exclusive */

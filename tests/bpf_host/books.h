@@ -18,7 +18,7 @@ static inline struct dt_trace *books_row_in(__u32 tgid, enum dt_source source, _
 		.generation = DT_SEGMENTS_GENERATION(host_image(tgid)->segments),
 	};
 
-	return bpf_map_lookup_elem(&traces, &key);
+	return traceback < DT_TRACEBACK_FIRST ? bpf_map_lookup_elem(&totals, &key) : bpf_map_lookup_elem(&traces, &key);
 }
 
 static inline struct dt_trace *books_row(enum dt_source source, __u32 domain, __u64 traceback)

@@ -89,7 +89,7 @@ static void remove_trace(__u64 traceback)
 {
 	struct dt_trace_key key = { { host_slot_of(HOST_TGID), 0 }, traceback, 1, 0 };
 
-	assert_int_equal(bpf_map_delete_elem(&traces, &key), 0);
+	assert_int_equal(traceback < DT_TRACEBACK_FIRST ? bpf_map_delete_elem(&totals, &key) : bpf_map_delete_elem(&traces, &key), 0);
 }
 
 /* Userspace has removed their rows: then they are blocks from before the trace. */
@@ -102,7 +102,7 @@ static void test_a_block_whose_generation_is_gone(void **state)
 		remove_trace(number);
 	remove_trace(host_traceback(CALLER));
 	release(A);
-	assert_int_equal(host_row_count(&traces), 0);
+	assert_int_equal(host_row_count(&traces) + host_row_count(&totals), 0);
 	assert_int_equal(host_row_count(&live), 0);
 	books_expect_counted(COUNTED(unmatched_frees, 1));
 }
@@ -111,7 +111,7 @@ static void test_a_block_whose_generation_is_gone(void **state)
 static void test_spare_rows(void **state)
 {
 	(void)state;
-	host_config()->spare_rows_max = 1;
+	spare_rows_max = 1;
 	allocate(A, 100);
 	allocate(B, 50);
 	release(A);
@@ -141,23 +141,25 @@ static void test_live_full(void **state)
 	(void)state;
 	host_rows_max(&live) = 1;
 	allocate(A, 100);
-	allocate(B, 50);                /* full */
-	books_expect(DT_TRACEBACK_TOTAL, 1, 100, 0, 0, 100, 100);
+	allocate(B, 50);                /* full: counted, as if it were freed at once */
+	books_expect(DT_TRACEBACK_TOTAL, 2, 150, 1, 50, 100, 100);
+	books_expect(host_traceback(CALLER), 2, 150, 1, 50, 100, 100);
 	allocate(A, 70);                /* replaces */
-	books_expect(DT_TRACEBACK_TOTAL, 2, 170, 1, 100, 100, 70);
+	books_expect(DT_TRACEBACK_TOTAL, 3, 220, 2, 150, 100, 70);
 	host_trap = (struct host_trap){ HOST_UPDATE, &live, 1, -ENOMEM, NULL };
 	reallocate(A, 90, B);           /* its old block has ended all the same */
-	books_expect(DT_TRACEBACK_TOTAL, 2, 170, 2, 170, 100, 0);
+	books_expect(DT_TRACEBACK_TOTAL, 4, 310, 4, 310, 100, 0);
+	books_expect(host_traceback(OTHER), 1, 90, 1, 90, 0, 0);
 	assert_int_equal(host_row_count(&live), 0);
 	allocate(A, 20);
 	host_trap = (struct host_trap){ HOST_UPDATE, &live, 1, -ENOMEM, NULL };
 	allocate(A, 60);                /* what replaces takes the old one's row, and no memory */
 	books_expect_block(A, 60, host_traceback(CALLER));
-	books_expect(DT_TRACEBACK_TOTAL, 4, 250, 3, 190, 100, 60);
+	books_expect(DT_TRACEBACK_TOTAL, 6, 390, 5, 330, 100, 60);
 	/* No memory to put back what a failed realloc had taken out. */
 	host_trap = (struct host_trap){ HOST_UPDATE, &live, 1, -ENOMEM, NULL };
 	reallocate(A, 90, 0);
-	books_expect(DT_TRACEBACK_TOTAL, 4, 250, 3, 190, 100, 60);
+	books_expect(DT_TRACEBACK_TOTAL, 6, 390, 5, 330, 100, 60);
 	assert_int_equal(host_row_count(&live), 0);
 	books_expect_counted(COUNTED(live_full, 3), COUNTED(missed_frees, 2), COUNTED(failed_allocations, 1));
 }
@@ -165,19 +167,23 @@ static void test_live_full(void **state)
 static void test_traces_full(void **state)
 {
 	(void)state;
-	host_rows_max(&traces) = 3;     /* LOST, TOTAL, CALLER */
+	host_rows_max(&traces) = 1;
 	allocate(A, 100);
 	allocate_from(OTHER, B, 50);
 	books_expect_block(B, 50, DT_TRACEBACK_LOST);
 	books_expect(DT_TRACEBACK_LOST, 1, 50, 0, 0, 50, 50);
 	books_expect(DT_TRACEBACK_TOTAL, 2, 150, 0, 0, 150, 150);
 	books_expect_counted(COUNTED(traces_full, 1));
-	host_rows_max(&traces) = 4;
-	allocate_from(OTHER, C, 5);
-	books_expect(host_traceback(OTHER), 1, 5, 0, 0, 5, 5);
+	host_rows_max(&traces) = 2;
+	allocate_from(OTHER, C, 5);     /* it is not tried again at once */
+	books_expect(DT_TRACEBACK_LOST, 2, 55, 0, 0, 55, 55);
+	books_expect_counted(COUNTED(traces_full, 2));
+	host_time_ns += FULL_FOR_NS;
+	allocate_from(OTHER, C, 6);
+	books_expect(host_traceback(OTHER), 1, 6, 0, 0, 6, 6);
 	release(B);
-	books_expect(DT_TRACEBACK_LOST, 1, 50, 1, 50, 50, 0);
-	books_expect_counted(COUNTED(traces_full, 1));
+	books_expect(DT_TRACEBACK_LOST, 2, 55, 2, 55, 55, 0);
+	books_expect_counted(COUNTED(traces_full, 2), COUNTED(missed_frees, 1));
 }
 
 static void test_ring_buffer_full(void **state)
@@ -189,7 +195,7 @@ static void test_ring_buffer_full(void **state)
 	allocate_from(OTHER, C, 5);
 	books_expect_counted(COUNTED(tracebacks_lost, 1));
 	books_expect(DT_TRACEBACK_LOST, 1, 5, 0, 0, 5, 5);
-	assert_int_equal(host_row_count(&traces), 3);
+	assert_int_equal(host_row_count(&traces), 1);
 	host_ring_is_full = false;
 	allocate_from(OTHER, C, 6);     /* sent only now, so there was no row before */
 	books_expect(host_traceback(OTHER), 1, 6, 0, 0, 6, 6);
@@ -202,13 +208,14 @@ static void test_ring_buffer_full(void **state)
 static void test_domains_full(void **state)
 {
 	(void)state;
-	host_rows_max(&traces) = 0;
+	host_rows_max(&totals) = 0;
 	allocate(A, 1);
-	host_rows_max(&traces) = 1;     /* the lost row finds room, the total does not */
+	host_rows_max(&totals) = 1;     /* the lost row finds room, the total does not */
 	allocate(A, 2);
 	assert_int_equal(host_row_count(&live), 0);
 	books_expect_counted(COUNTED(domains_full, 2));
-	host_rows_max(&traces) = 2;
+	host_rows_max(&totals) = 2;
+	host_rows_max(&traces) = 0;
 	allocate(A, 3);
 	books_expect_block(A, 3, DT_TRACEBACK_LOST);
 	books_expect(DT_TRACEBACK_TOTAL, 1, 3, 0, 0, 3, 3);
@@ -286,7 +293,8 @@ static void test_tracemalloc_domains(void **state)
 	host_track(TOP, CALLER, NUMPY, 0, 100);
 	host_untrack(TOP, CALLER, NUMPY, 0);
 	assert_int_equal(host_row_count(&live), 2);
-	assert_int_equal(host_row_count(&traces), 3 + 4 + 3);
+	assert_int_equal(host_row_count(&traces), 1 + 2 + 1);
+	assert_int_equal(host_row_count(&totals), 2 * 3);
 	books_expect_counted(COUNTED(unmatched_frees, 1));
 }
 
@@ -346,7 +354,7 @@ static void test_a_block_that_goes_while_it_is_replaced(void **state)
 {
 	for (__u64 spare = 0; spare < 2; spare++)
 		for (unsigned int nth = 1; nth <= 2; nth++) {
-			host_config()->spare_rows_max = spare;
+			spare_rows_max = spare;
 			allocate(A, 100);
 			host_trap = (struct host_trap){ HOST_LOOKUP, &live, nth, 0, free_at_once };
 			allocate(A, 30);

@@ -59,10 +59,10 @@ BOTH_WAYS(test_every_function_of_the_family)
 		host_fourth_argument = arguments[3];
 		host_enter(site, TOP, CALLER + site, arguments[0], arguments[1], arguments[2]);
 		host_leave(TOP, row->shape == DT_SHAPE_OUT ? 0 : A);
-		books_expect_block(A, bytes, host_traceback(CALLER + site));
-		books_expect(host_traceback(CALLER + site), 1, bytes, 0, 0, bytes, (__s64)bytes);
-		host_free(TOP, OTHER, A);
-		books_expect(host_traceback(CALLER + site), 1, bytes, 1, bytes, bytes, 0);
+		books_expect_block_of(row->source, A, bytes, host_traceback(CALLER + site));
+		books_expect_of(row->source, 0, host_traceback(CALLER + site), (struct books){ 1, bytes, 0, 0, bytes, (__s64)bytes });
+		host_free_by(row->source == DT_SOURCE_LIBC ? DT_SITE_cfree : DT_SITE__PyMem_RawFree, TOP, OTHER, A);
+		books_expect_of(row->source, 0, host_traceback(CALLER + site), (struct books){ 1, bytes, 1, bytes, bytes, 0 });
 	}
 	assert_int_equal(host_row_count(&live), 0);
 	books_expect_nothing_counted();

@@ -44,6 +44,41 @@ static void test_u64(void **state)
 	}
 }
 
+static void test_bytes(void **state)
+{
+	static const struct { const char *text; int error; uint64_t bytes; } cases[] = {
+		{ "0", 0, 0 },
+		{ "4096", 0, 4096 },
+		{ "1K", 0, 1024 },
+		{ "400M", 0, 419430400 },
+		{ "2G", 0, 2147483648 },
+		{ "3T", 0, 3298534883328 },
+		{ "18446744073709551615", 0, UINT64_MAX },
+		{ "18446744073709551616", -ERANGE, 0 },
+		{ "18014398509481983K", 0, 18446744073709550592u },
+		{ "18014398509481984K", -ERANGE, 0 },
+		{ "16777216T", -ERANGE, 0 },
+		{ "", -EINVAL, 0 },
+		{ "K", -EINVAL, 0 },
+		{ "1k", -EINVAL, 0 },
+		{ "1KB", -EINVAL, 0 },
+		{ "1KK", -EINVAL, 0 },
+		{ "1P", -EINVAL, 0 },
+		{ "1 K", -EINVAL, 0 },
+		{ "1.5M", -EINVAL, 0 },
+		{ "-1", -EINVAL, 0 },
+		{ "0x10", -EINVAL, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < DT_ARRAY_SIZE(cases); i++) {
+		uint64_t bytes = UNTOUCHED;
+
+		assert_int_equal(dt_parse_bytes(cases[i].text, &bytes), cases[i].error);
+		assert_int_equal(bytes, cases[i].error ? UNTOUCHED : cases[i].bytes);
+	}
+}
+
 static void test_seconds(void **state)
 {
 	static const struct { const char *text; int error; uint64_t ns; } cases[] = {
@@ -83,6 +118,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_u64),
+		cmocka_unit_test(test_bytes),
 		cmocka_unit_test(test_seconds),
 	};
 

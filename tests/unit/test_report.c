@@ -152,6 +152,44 @@ static void test_empty(void **state)
 	dt_snapshot_free(sample);
 }
 
+/* Of many processes the largest are written out, the others in one line. */
+static void test_other_processes(void **state)
+{
+	static const struct { const char *comm; uint64_t blocks, bytes; } rows[] = {
+		{ "small", 1, 16 }, { "large", 3, 4096 }, { "idle", 0, 0 }, { "middle", 20, 1000 },
+	};
+	struct dt_snapshot *sample = NULL;
+	uint32_t process;
+
+	(void)state;
+	assert_int_equal(dt_snapshot_new(&sample), 0);
+	sample_head(sample);
+	for (size_t i = 0; i < DT_ARRAY_SIZE(rows); i++) {
+		process = SAMPLE_ADD(process, .pid = 100 + (int)i, .comm = rows[i].comm);
+		SAMPLE_ADD(domain, .process = process, .name = "libc", .live_blocks = rows[i].blocks, .live_bytes = rows[i].bytes,
+			   .peak_bytes = rows[i].bytes, .allocations = rows[i].blocks, .allocated_bytes = rows[i].bytes);
+	}
+	DT_FREE char *two = reported(sample, (struct dt_report_opts){ .processes = 2 });
+	DT_FREE char *three = reported(sample, (struct dt_report_opts){ .processes = 3, .sort = DT_SORT_COUNT });
+	DT_FREE char *all = reported(sample, (struct dt_report_opts){ .processes = 4 });
+	DT_FREE char *unsaid = reported(sample, (struct dt_report_opts){ 0 });
+	const char *large = strstr(two, "\nProcess 101 (large)"), *middle = strstr(two, "\nProcess 103 (middle)");
+
+	assert_true(large && middle && large < middle);
+	assert_null(strstr(two, "(small)"));
+	assert_null(strstr(two, "(idle)"));
+	assert_non_null(strstr(two, "\n2 other processes: 1 memory blocks: 0.0 KiB (16 bytes)\n"));
+	assert_true(strstr(three, "(middle)") < strstr(three, "(large)"));
+	assert_true(strstr(three, "(large)") < strstr(three, "(small)"));
+	assert_non_null(strstr(three, "\n1 other process: 0 memory blocks: 0.0 KiB (0 bytes)\n"));
+	/* Where none is left out they stay in the order in which they were added. */
+	assert_null(strstr(all, "other process"));
+	assert_true(strstr(all, "(small)") < strstr(all, "(large)") && strstr(all, "(large)") < strstr(all, "(idle)") &&
+		    strstr(all, "(idle)") < strstr(all, "(middle)"));
+	assert_string_equal(unsaid, all);
+	dt_snapshot_free(sample);
+}
+
 /* Every length of path and function at every width: no line is wider, no control character gets through. */
 static void test_width(void **state)
 {
@@ -310,6 +348,7 @@ int main(void)
 		cmocka_unit_test(test_mixed),
 		cmocka_unit_test(test_losses),
 		cmocka_unit_test(test_empty),
+		cmocka_unit_test(test_other_processes),
 		cmocka_unit_test(test_width),
 		cmocka_unit_test(test_figures),
 		cmocka_unit_test(test_listing_opens_only_regular_files),

@@ -122,12 +122,58 @@ static void test_key(void **state)
 	assert_int_equal(dt_statistic_key(&row, DT_SORT_PEAK), 5);
 }
 
+static void assert_processes(const struct dt_snapshot *snapshot, enum dt_sort sort, const uint32_t *expected)
+{
+	DT_FREE uint32_t *indexes = NULL;
+
+	assert_int_equal(dt_statistic_order_processes(snapshot, sort, &indexes), 0);
+	for (uint32_t i = 0; i < snapshot->process_count; i++)
+		assert_int_equal(indexes[i], expected[i]);
+}
+
+#define ASSERT_PROCESSES(sort, ...) assert_processes(snapshot, sort, (uint32_t[]){ __VA_ARGS__ })
+
+/* By the sum over its domains; of equal ones the one with the lower number, then the one that came first. */
+static void test_processes(void **state)
+{
+	static const struct dt_snapshot_domain domains[] = {
+		{ .process = 0, .live_blocks = 1, .live_bytes = 100, .allocations = 9, .allocated_bytes = 500, .peak_bytes = 400 },
+		{ .process = 1, .live_blocks = 2, .live_bytes = 60, .allocations = 1, .allocated_bytes = 60, .peak_bytes = 60 },
+		{ .process = 1, .id = 7, .live_blocks = 2, .live_bytes = 60, .allocations = 8, .allocated_bytes = 60, .peak_bytes = 60 },
+		{ .process = 3, .live_blocks = 3, .live_bytes = 100, .allocations = 1, .allocated_bytes = 101, .peak_bytes = 100 },
+	};
+	static const int pids[] = { 50, 40, 10, 30, 10 };
+	struct dt_snapshot *snapshot = NULL;
+	DT_FREE uint32_t *none = NULL;
+	uint32_t index;
+
+	(void)state;
+	assert_int_equal(dt_snapshot_new(&snapshot), 0);
+	assert_int_equal(dt_statistic_order_processes(snapshot, DT_SORT_LIVE, &none), 0);
+	for (size_t i = 0; i < DT_ARRAY_SIZE(pids); i++)
+		assert_int_equal(dt_snapshot_add_process(snapshot, &(struct dt_snapshot_process){ .pid = pids[i], .comm = "p" }, &index), 0);
+	ASSERT_PROCESSES(DT_SORT_LIVE, 2, 4, 3, 1, 0);          /* all have nothing */
+	for (size_t i = 0; i < DT_ARRAY_SIZE(domains); i++) {
+		struct dt_snapshot_domain domain = domains[i];
+
+		domain.name = "libc";
+		assert_int_equal(dt_snapshot_add_domain(snapshot, &domain, &index), 0);
+	}
+	ASSERT_PROCESSES(DT_SORT_LIVE, 1, 3, 0, 2, 4);
+	ASSERT_PROCESSES(DT_SORT_COUNT, 1, 3, 0, 2, 4);
+	ASSERT_PROCESSES(DT_SORT_ALLOCATIONS, 1, 0, 3, 2, 4);
+	ASSERT_PROCESSES(DT_SORT_ALLOCATED, 0, 1, 3, 2, 4);
+	ASSERT_PROCESSES(DT_SORT_PEAK, 0, 1, 3, 2, 4);
+	dt_snapshot_free(snapshot);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_each_figure),
 		cmocka_unit_test(test_ties),
 		cmocka_unit_test(test_key),
+		cmocka_unit_test(test_processes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -88,7 +88,7 @@ static int find_level(const char *path, uint32_t *ret_level)
 
 	if (!real)
 		return -errno;
-	/* Up to where another file system begins. */
+	/* Up to where another file system begins; the root, level 0, is counted, too. */
 	for (char *end = real + strlen(real); end > real; end = strrchr(real, '/')) {
 		*end = '\0';
 		if (end != real && !statfs(real, &status) && status.f_type == 0x63677270) /* linux/magic.h: CGROUP2_SUPER_MAGIC */
@@ -96,7 +96,7 @@ static int find_level(const char *path, uint32_t *ret_level)
 		else
 			break;
 	}
-	*ret_level = level;
+	*ret_level = level ? level - 1 : 0;
 	return 0;
 }
 

@@ -115,14 +115,14 @@ static int find_names(struct dt_session *session)
 	return error;
 }
 
-/* One of many that has nothing to be traced; of those that ended before their files were looked at that is not known. */
+/* One of many that has nothing to be traced. Of those that have ended that is not known: they may have gone on after the last look. */
 static bool has_nothing(const struct dt_traced *traced)
 {
 	size_t sites = 0;
 
 	for (int source = 0; source < DT_SOURCE_COUNT; source++)
 		sites += traced->sites[source];
-	return !traced->root && traced->maps && !sites;
+	return !traced->root && !traced->exited && traced->maps && !sites;
 }
 
 /* Which processes a snapshot shows: those that were asked for and those that run; or only those that have ended since. */
@@ -209,13 +209,9 @@ int dt_session_take_ended(struct dt_session *session, bool at_once, struct dt_sn
 		return -EAGAIN;
 	session->ended_are_due = false;
 	for (size_t i = 0; i < session->process_count; i++) {
-		struct dt_traced *traced = session->processes[i];
-		bool is_end = traced->exited && !traced->root && !traced->hidden && !traced->reported;
+		const struct dt_traced *traced = session->processes[i];
 
-		if (is_end && has_nothing(traced))
-			traced->reported = true;
-		else
-			any = any || is_end;
+		any = any || (traced->exited && !traced->root && !traced->hidden && !traced->reported);
 	}
 	error = any ? take(session, "exit", true, ret_snapshot) : -EAGAIN;
 	if (!error || error == -EAGAIN) {

@@ -80,7 +80,7 @@ def resident_bytes(pid):
 
 def measure(pid):
     """All maps and links of the system are taken for the tracer's: in a guest nobody else has any."""
-    rows, maps, kernel_bytes = collections.Counter(), collections.Counter(), 0
+    rows, maps, locked = collections.Counter(), collections.Counter(), collections.Counter()
     for number in ids(MAP_GET_NEXT_ID):
         descriptor = call(MAP_GET_FD_BY_ID, (ctypes.c_uint32 * 4)(number))
         if descriptor < 0:
@@ -89,14 +89,15 @@ def measure(pid):
             info = information(descriptor)
             name = info.name.decode()
             maps[name] += 1
-            kernel_bytes += locked_bytes(descriptor)
+            locked[name] += locked_bytes(descriptor)
             if info.type == MAP_TYPE_HASH:
                 rows[name] += count_rows(descriptor, info)
         finally:
             os.close(descriptor)
     return {
         "resident_bytes": resident_bytes(pid),
-        "kernel_bytes": kernel_bytes,
+        "kernel_bytes": sum(locked.values()),
+        "locked": dict(sorted(locked.items())),
         "descriptors": len(os.listdir(f"/proc/{pid}/fd")),
         "links": sum(1 for _ in ids(LINK_GET_NEXT_ID)),
         "maps": dict(sorted(maps.items())),

@@ -28,14 +28,15 @@ import case_python_domain
 import case_python_versions
 import case_real_programs
 import case_signals
+import case_soak
 import case_tables
 import case_unwind
 import case_verifier
 from harness import Failure, Place, Skip
 
 MODULES = (case_allocators, case_bad_input, case_documents, case_libc, case_names, case_numpy, case_python, case_python_domain, case_python_versions, case_signals, case_programs,
-           case_oracle, case_real_programs, case_layers, case_unwind, case_verifier, case_tables, case_hostile)
-DECLARED = 233  # cases in all: one that got lost would otherwise go unnoticed
+           case_oracle, case_real_programs, case_layers, case_unwind, case_verifier, case_tables, case_soak, case_hostile)
+DECLARED = 234  # cases in all: one that got lost would otherwise go unnoticed
 
 
 def run_case(build, name, function):

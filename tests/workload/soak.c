@@ -3,9 +3,10 @@
  * Churn: short-lived processes of every kind, one after the other.
  *
  * Usage: soak DIRECTORY FILE… (executables that are this program)
- * Each line of standard input, "COUNT MILLISECONDS", starts so many processes, one each so many milliseconds, and is answered when all of
+ * Each line of standard input, "COUNT EVERY LINGER", starts so many processes, one each EVERY milliseconds, and is answered when all of
  * them have ended: {"started": COUNT, "failed": COUNT, "files": COUNT, "seconds": SECONDS}. Every fourth runs a file that nobody has run
- * before: a copy in DIRECTORY, with a few bytes more at its end, which is removed when its process has ended.
+ * before: a copy in DIRECTORY, with a few bytes more at its end, which is removed when its process has ended; these wait for LINGER
+ * milliseconds, so that there is time to look at them, and allocate before and after that.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +28,7 @@
 
 struct churn {
 	const char *directory;
+	char linger[16];                /* milliseconds */
 	char **files;
 	int file_count;
 	unsigned long started, failed, copies;
@@ -89,7 +91,7 @@ static pid_t fork_and_work(struct churn *churn, unsigned int seed)
 	_exit(0);
 }
 
-static pid_t fork_and_exec(const char *path, unsigned int seed)
+static pid_t fork_and_exec(const char *path, unsigned int seed, const char *linger)
 {
 	char number[16];
 	pid_t pid = fork();
@@ -97,14 +99,14 @@ static pid_t fork_and_exec(const char *path, unsigned int seed)
 	if (pid)
 		return pid;
 	snprintf(number, sizeof(number), "%u", seed);
-	execl(path, path, "--work", number, (char *)NULL);
+	execl(path, path, "--work", number, linger, (char *)NULL);
 	_exit(1);
 }
 
-static pid_t spawn(const char *path, unsigned int seed)
+static pid_t spawn(const char *path, unsigned int seed, const char *linger)
 {
 	char number[16], option[] = "--work";
-	char *argv[] = { (char *)(uintptr_t)path, option, number, NULL };
+	char *argv[] = { (char *)(uintptr_t)path, option, number, (char *)(uintptr_t)linger, NULL };
 	pid_t pid;
 
 	snprintf(number, sizeof(number), "%u", seed);
@@ -144,7 +146,7 @@ static pid_t exec_copy(struct churn *churn, unsigned int seed)
 	copy_path(churn, number, path);
 	if (copy(churn->files[number % (unsigned long)churn->file_count], path, number))
 		return -1;
-	return number % 2 ? fork_and_exec(path, seed) : spawn(path, seed);
+	return number % 2 ? fork_and_exec(path, seed, churn->linger) : spawn(path, seed, churn->linger);
 }
 
 /* ---- one after the other ----------------------------------------------------------------------------------------- */
@@ -193,10 +195,10 @@ static void start(struct churn *churn)
 		churn->copied[place] = churn->copies;
 		break;
 	case 1:
-		pid = fork_and_exec(churn->files[seed / 4 % (unsigned int)churn->file_count], seed / 4);
+		pid = fork_and_exec(churn->files[seed / 4 % (unsigned int)churn->file_count], seed / 4, "0");
 		break;
 	case 2:
-		pid = spawn(churn->files[seed / 4 % (unsigned int)churn->file_count], seed / 4);
+		pid = spawn(churn->files[seed / 4 % (unsigned int)churn->file_count], seed / 4, "0");
 		break;
 	default:
 		pid = fork_and_work(churn, seed / 4);
@@ -225,7 +227,7 @@ static double now(void)
 	return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-static void run(struct churn *churn, unsigned long count, unsigned long milliseconds)
+static void run(struct churn *churn, unsigned long count, unsigned long every)
 {
 	double begin = now(), next = begin, left;
 	unsigned long copies = churn->copies;
@@ -235,7 +237,7 @@ static void run(struct churn *churn, unsigned long count, unsigned long millisec
 		turn_over(churn);
 		start(churn);
 		reap(churn, WNOHANG);
-		next += (double)milliseconds / 1000;
+		next += (double)every / 1000;
 		left = next - now();
 		if (left > 0)
 			usleep((useconds_t)(left * 1e6));
@@ -249,11 +251,16 @@ static void run(struct churn *churn, unsigned long count, unsigned long millisec
 int main(int argc, char **argv)
 {
 	static struct churn churn;
-	unsigned long count, milliseconds;
+	unsigned long count, every, linger;
 	char line[64];
 
-	if (argc == 3 && !strcmp(argv[1], "--work")) {
+	if (argc == 4 && !strcmp(argv[1], "--work")) {
 		work((void *)(uintptr_t)strtoul(argv[2], NULL, 10));
+		linger = strtoul(argv[3], NULL, 10);
+		if (linger) {
+			usleep((useconds_t)linger * 1000);
+			work((void *)(uintptr_t)strtoul(argv[2], NULL, 10));
+		}
 		return 0;
 	}
 	if (argc < 3)
@@ -262,7 +269,9 @@ int main(int argc, char **argv)
 	churn.files = argv + 2;
 	churn.file_count = argc - 2;
 	while (fgets(line, sizeof(line), stdin))
-		if (sscanf(line, "%lu %lu", &count, &milliseconds) == 2)
-			run(&churn, count, milliseconds);
+		if (sscanf(line, "%lu %lu %lu", &count, &every, &linger) == 3) {
+			snprintf(churn.linger, sizeof(churn.linger), "%lu", linger);
+			run(&churn, count, every);
+		}
 	return 0;
 }

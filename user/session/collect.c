@@ -443,6 +443,7 @@ int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *process
 struct forget {
 	struct domtrace_bpf *bpf;
 	const bool *gone;               /* by slot */
+	const uint32_t *settled;        /* by slot: what died in that segment or before no heir needs */
 	const uint32_t *images;         /* of those, in order */
 	size_t image_count;
 	int64_t spare_rows;             /* of them, found on the way */
@@ -477,15 +478,15 @@ static bool is_gone_block(void *context, const void *key, const void *value)
 	return true;
 }
 
-/* Nobody inherits any more from images without heirs: what was kept for those can go, too. */
+/* What was kept for heirs that have gone can go, too, the oldest of an address first. */
 static bool is_gone_past(void *context, const void *key, const void *value)
 {
 	const struct forget *forget = context;
 	const struct dt_past_key *past_key = key;
+	const struct dt_block *block = value;
 	uint32_t slot = owner_slot(&past_key->block.owner);
 
-	(void)value;
-	return forget->gone[slot] || !__atomic_load_n(&forget->bpf->bss->process_states[slot].heirs, __ATOMIC_SEQ_CST);
+	return forget->gone[slot] || DT_SPAN_DIED(block->span) <= forget->settled[slot];
 }
 
 static int compare_numbers(const void *left, const void *right)
@@ -541,9 +542,9 @@ static uint32_t *list_images(const struct domtrace_bpf *bpf, const bool gone[DT_
 	return images;
 }
 
-int dt_collect_sweep(struct dt_collect *collect, const bool gone[DT_PROCESSES_MAX])
+int dt_collect_sweep(struct dt_collect *collect, const bool gone[DT_PROCESSES_MAX], const uint32_t settled[DT_PROCESSES_MAX])
 {
-	struct forget forget = { .bpf = collect->bpf, .gone = gone };
+	struct forget forget = { .bpf = collect->bpf, .gone = gone, .settled = settled };
 	DT_FREE uint32_t *images = list_images(collect->bpf, gone, &forget.image_count);
 	int error = images ? forget_traces(collect, &forget) : -ENOMEM;
 

@@ -36,8 +36,11 @@ int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *process
 		    struct dt_snapshot *snapshot);
 /* Forgets all traces whose generation is not that of their image, here and in the kernel. */
 int dt_collect_forget(struct dt_collect *collect);
-/* Takes all rows of images out that have ended and have no heirs; `gone` by slot. */
-int dt_collect_sweep(struct dt_collect *collect, const bool gone[DT_PROCESSES_MAX]);
+/*
+ * Takes all rows of images out that have ended and have no heirs: `gone`, by slot; and what was kept for heirs of others and died in
+ * segment `settled` or before, by slot.
+ */
+int dt_collect_sweep(struct dt_collect *collect, const bool gone[DT_PROCESSES_MAX], const uint32_t settled[DT_PROCESSES_MAX]);
 /* Counters start again from zero. */
 int dt_collect_clear_counters(struct dt_collect *collect);
 

@@ -316,7 +316,6 @@ int dt_resolve_add(struct dt_resolve *resolve, const struct dt_traced *traced, c
 
 void dt_resolve_remove_process(struct dt_resolve *resolve, const struct dt_traced *traced)
 {
-	dt_resolve_look_again(resolve);
 	dt_jit_remove_process(&resolve->jits, traced->image);
 }
 

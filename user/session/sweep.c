@@ -36,25 +36,56 @@ static bool is_due(struct dt_session *session)
 	return true;
 }
 
-/* Nobody shows it, shares its memory or looks into its rows any more. */
-static bool is_done(const struct dt_session *session, const struct dt_traced *traced)
+/* Nobody shows it, shares its memory or looks into its rows any more; `heirs_gone` are those that go with it. */
+static bool is_done(const struct dt_session *session, const struct dt_traced *traced, uint32_t heirs_gone)
 {
 	const struct dt_process_state *state = dt_images_state(session->bpf, traced->slot);
 
 	return traced->exited && (traced->hidden || traced->reported) &&
-	       !__atomic_load_n(&state->heirs, __ATOMIC_ACQUIRE) && !__atomic_load_n(&state->sharers, __ATOMIC_ACQUIRE);
+	       __atomic_load_n(&state->heirs, __ATOMIC_ACQUIRE) == heirs_gone && !__atomic_load_n(&state->sharers, __ATOMIC_ACQUIRE);
 }
 
+/* Children stand behind those that they inherited from: where they go, these may be able to go, too. */
 static size_t find_done(const struct dt_session *session, bool gone[DT_PROCESSES_MAX])
 {
+	uint32_t heirs_gone[DT_PROCESSES_MAX] = { 0 };
 	size_t count = 0;
 
 	memset(gone, 0, DT_PROCESSES_MAX * sizeof(*gone));
-	for (size_t i = 0; i < session->process_count; i++) {
-		gone[session->processes[i]->slot] = is_done(session, session->processes[i]);
-		count += gone[session->processes[i]->slot];
+	for (size_t i = session->process_count; i--;) {
+		const struct dt_traced *traced = session->processes[i];
+		const struct dt_process_state *state = dt_images_state(session->bpf, traced->slot);
+
+		if (!is_done(session, traced, heirs_gone[traced->slot]))
+			continue;
+		gone[traced->slot] = true;
+		count++;
+		if (state->parent_segment)
+			heirs_gone[state->parent & (DT_PROCESSES_MAX - 1)]++;
 	}
 	return count;
+}
+
+/*
+ * Up to which segment of each image heirs do not need what died. First the segments that they are in: all that are forked off from now
+ * on have seen the end of what died before.
+ */
+static void note_segments(const struct dt_session *session, uint32_t settled[DT_PROCESSES_MAX])
+{
+	for (uint32_t slot = 0; slot < DT_PROCESSES_MAX; slot++)
+		settled[slot] = DT_SEGMENTS_NOW(__atomic_load_n(&dt_images_state(session->bpf, slot)->segments, __ATOMIC_SEQ_CST));
+}
+
+/* Then, when the programs that ran meanwhile have made their heirs known, those that there are. */
+static void note_heirs(const struct dt_session *session, const bool gone[DT_PROCESSES_MAX], uint32_t settled[DT_PROCESSES_MAX])
+{
+	for (uint32_t slot = 0; slot < DT_PROCESSES_MAX; slot++) {
+		const struct dt_process_state *state = dt_images_state(session->bpf, slot);
+		uint32_t *of_parent = &settled[state->parent & (DT_PROCESSES_MAX - 1)];
+
+		if (!gone[slot] && state->parent_segment && state->parent_segment < *of_parent)
+			*of_parent = state->parent_segment;
+	}
 }
 
 static int remove_process(struct dt_session *session, struct dt_traced *traced)
@@ -76,17 +107,19 @@ static int remove_done(struct dt_session *session, const bool gone[DT_PROCESSES_
 	size_t kept = 0;
 	int error = 0;
 
-	for (size_t i = 0; i < session->process_count; i++) {
-		struct dt_traced *traced = session->processes[i];
+	dt_tracebacks_look_again(session->tracebacks);
+	for (size_t i = session->process_count; i--;) { /* children first: they speak of those that they inherited from */
+		int failed;
 
-		if (!gone[traced->slot]) {
-			session->processes[kept++] = traced;
-		} else {
-			int failed = remove_process(session, traced);
-
-			error = error ? error : failed;
-		}
+		if (!gone[session->processes[i]->slot])
+			continue;
+		failed = remove_process(session, session->processes[i]);
+		session->processes[i] = NULL;
+		error = error ? error : failed;
 	}
+	for (size_t i = 0; i < session->process_count; i++)
+		if (session->processes[i])
+			session->processes[kept++] = session->processes[i];
 	session->process_count = kept;
 	return error;
 }
@@ -117,17 +150,20 @@ int dt_session_see_to_ended(struct dt_session *session)
 
 int dt_session_sweep(struct dt_session *session)
 {
-	bool gone[DT_PROCESSES_MAX], any = false;
-	int error = 0;
+	uint32_t settled[DT_PROCESSES_MAX];
+	bool gone[DT_PROCESSES_MAX];
+	int error;
 
-	/* Where children go, those that they inherited from may be able to go, too. */
-	while (!error && find_done(session, gone)) {
+	if (!find_done(session, gone))
+		return 0;
+	note_segments(session, settled);
+	error = dt_session_wait(session);
+	note_heirs(session, gone, settled);
+	if (!error)
+		error = dt_collect_sweep(session->collect, gone, settled);
+	if (!error)
+		error = remove_done(session, gone);
+	if (!error)                     /* what programs knew of them is theirs no more, so that can go, too */
 		error = dt_session_wait(session);
-		if (!error)
-			error = dt_collect_sweep(session->collect, gone);
-		if (!error)
-			error = remove_done(session, gone);
-		any = true;
-	}
-	return error || !any ? error : prune(session);
+	return error ? error : prune(session);
 }

@@ -418,6 +418,11 @@ int dt_tracebacks_prune(struct dt_tracebacks *tracebacks)
 	return error;
 }
 
+void dt_tracebacks_look_again(struct dt_tracebacks *tracebacks)
+{
+	dt_resolve_look_again(tracebacks->resolve);
+}
+
 void dt_tracebacks_use_modules(struct dt_tracebacks *tracebacks)
 {
 	dt_resolve_use_modules(tracebacks->resolve);

@@ -245,6 +245,7 @@ static inline void host_drain(void)
 #define HOST_STACK_WORDS 512
 #define HOST_STACK(number) (0x7ffc00000000ull + (number) * 0x100000ull) /* lowest address of a thread's stack */
 #define HOST_TRAMPOLINE 0x7ffff7fff000ull
+#define HOST_ALLOCATOR 0x7f1234000000ull /* code from here on is of a file that allocates; below, it is the program's */
 
 static struct { __u64 start, size; const void *bytes; } host_ranges[HOST_RANGES_MAX];
 static size_t host_range_count;
@@ -411,7 +412,7 @@ static __u64 host_fourth_argument;
 /* A call instruction: the return address goes to `stack`. 0: a jump, the slot keeps what it holds (a tail call). */
 static inline struct pt_regs host_call_instruction(__u64 stack, __u64 return_address, __u64 a, __u64 b, __u64 c)
 {
-	struct pt_regs registers = { .rip = host_function = 0x7f1234500000, .rsp = stack, .rbp = host_frame_pointer,
+	struct pt_regs registers = { .rip = host_function = HOST_ALLOCATOR + 0x500000, .rsp = stack, .rbp = host_frame_pointer,
 				     .rdi = a, .rsi = b, .rdx = c, .rcx = host_fourth_argument };
 
 	if (return_address) {
@@ -595,7 +596,7 @@ static inline void host_setup_images(void)
 /* One traced process, whose threads are all of host_threads and whose code has no unwind tables; all else as after load. */
 static inline int host_setup(void **state)
 {
-	struct dt_process process = { .mapping_count = 1, .mappings_version = 1 };
+	struct dt_process process = { .mapping_count = 2, .mappings_version = 1 };
 
 	(void)state;
 	*host_config() = (struct dt_config){ .hash_seed = 0x0123456789abcdef, .frame_limit = DT_FRAME_LIMIT_DEFAULT };
@@ -607,7 +608,9 @@ static inline int host_setup(void **state)
 	memset(process_rows, 0, 64 * sizeof(process_rows[0]));
 	memset(mappings, 0, sizeof(mappings));
 	memset(unwind_rules, 0, sizeof(unwind_rules));
-	mappings[0].end = 1ull << 47;
+	mappings[0].end = mappings[1].start = HOST_ALLOCATOR;
+	mappings[1].end = 1ull << 47;
+	mappings[1].flags = DT_MAPPING_ALLOCATOR;
 	unwind_rules[DT_UNWIND_RULE_CHAIN].cfa = DT_CFA_CHAIN;
 	host_time_ns = 1000000000;
 	host_trap = (struct host_trap){ 0 };

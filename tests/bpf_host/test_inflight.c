@@ -7,6 +7,7 @@
 #define DEEP (TOP - 256)
 #define CALLER 0x55550000123a
 #define OTHER 0x55550000456b
+#define INNER (HOST_ALLOCATOR + 0x789c) /* the allocator calls itself */
 #define A 0x55a000000010
 #define B 0x55a000000020
 #define C 0x55a000000030
@@ -152,19 +153,45 @@ BOTH_WAYS(test_resizes)
 BOTH_WAYS(test_nested_calls_are_one_block)
 {
 	host_enter(DT_SITE_calloc, TOP, CALLER, 10, 100, 0);
-	host_enter(DT_SITE_malloc, DEEP, OTHER, 1016, 0, 0);
-	host_enter(DT_SITE_memalign, DEEP - 64, OTHER, 16, 1016, 0);
+	host_enter(DT_SITE_malloc, DEEP, INNER, 1016, 0, 0);
+	host_enter(DT_SITE_memalign, DEEP - 64, INNER, 16, 1016, 0);
 	host_leave(DEEP - 64, B);
 	host_leave(DEEP, B);
-	host_free(DEEP, OTHER, B);      /* its own business */
-	host_enter(DT_SITE_malloc, DEEP, OTHER, 2000, 0, 0);
+	host_free(DEEP, INNER, B);      /* its own business */
+	host_enter(DT_SITE_malloc, DEEP, INNER, 2000, 0, 0);
 	host_leave(DEEP, A);
 	host_leave(TOP, A);
 	assert_int_equal(host_row_count(&live), 1);
 	books_expect_block(A, 1000, host_traceback(CALLER));
 	books_expect(DT_TRACEBACK_TOTAL, 1, 1000, 0, 0, 1000, 1000);
-	assert_int_equal(host_traceback(OTHER), 0);
+	assert_int_equal(host_traceback(INNER), 0);
 	books_expect_nothing_counted();
+}
+
+/* A signal handler, say: what calls deeper and is no allocator has blocks of its own; the call goes on afterwards. */
+BOTH_WAYS(test_a_call_that_is_interrupted)
+{
+	allocate(A, 100);
+	host_enter(DT_SITE_realloc, TOP, CALLER, A, 300, 0);
+	host_enter(DT_SITE_malloc, DEEP, OTHER, 20, 0, 0);
+	host_enter(DT_SITE_malloc, DEEP - 64, INNER, 36, 0, 0);
+	host_leave(DEEP - 64, C);
+	host_leave(DEEP, C);
+	books_expect_block(C, 20, host_traceback(OTHER));
+	host_free(DEEP, OTHER, C);
+	host_leave(TOP, B);
+	books_expect_block(B, 300, host_traceback(CALLER));
+	books_expect(DT_TRACEBACK_TOTAL, 3, 420, 2, 120, 300, 300);
+	assert_int_equal(host_row_count(&live), 1);
+	books_expect_nothing_counted();
+	/* The handler leaves by longjmp(), both calls with it. */
+	host_enter(DT_SITE_realloc, TOP - 64, CALLER, B, 400, 0);
+	host_enter(DT_SITE_malloc, DEEP, OTHER, 20, 0, 0);
+	allocate(A, 7);
+	books_expect_block(A, 7, host_traceback(CALLER));
+	books_expect_block(B, 300, host_traceback(CALLER));
+	books_expect(DT_TRACEBACK_TOTAL, 4, 427, 2, 120, 307, 307);
+	books_expect_counted(COUNTED(calls_abandoned, 2));
 }
 
 /* The slot holds the trampoline of the outer call; at the return its probes fire both, the inner function's first. */
@@ -210,7 +237,7 @@ BOTH_WAYS(test_an_entry_in_the_same_slot_abandons_the_call)
 BOTH_WAYS(test_a_return_further_up_abandons_the_call)
 {
 	host_enter(DT_SITE_realloc, TOP, CALLER, 0, 10, 0);
-	host_enter(DT_SITE_malloc, DEEP, OTHER, 30, 0, 0);
+	host_enter(DT_SITE_malloc, DEEP, INNER, 30, 0, 0);
 	host_leave(TOP, A);             /* the inner call was left: it is the outer one's business */
 	books_expect_block(A, 10, host_traceback(CALLER));
 	books_expect_nothing_counted();
@@ -444,6 +471,7 @@ int main(void)
 		host_test(test_releases_are_one_free),
 		host_test(test_resizes),
 		host_test(test_nested_calls_are_one_block),
+		host_test(test_a_call_that_is_interrupted),
 		host_test(test_tail_calls_are_one_block),
 		host_test(test_an_entry_further_up_abandons_the_call),
 		host_test(test_an_entry_in_the_same_slot_abandons_the_call),

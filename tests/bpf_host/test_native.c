@@ -53,7 +53,9 @@ static int setup(void **state)
 {
 	next_word = 0;
 	next_rule = DT_UNWIND_RULE_CHAIN;
-	return host_setup(state);
+	host_setup(state);
+	host_process(HOST_TGID)->mapping_count = 1;
+	return 0;
 }
 
 /* ---- walks ---------------------------------------------------------------------------------------------------------- */

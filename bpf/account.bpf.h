@@ -10,7 +10,6 @@
 /* The books of an image. False: it is not traced any more. */
 static __always_inline bool account_begin(struct account *account, __u32 slot, enum dt_source source, __u32 domain)
 {
-	account->slot = slot;
 	account->owner.process = slot | (__u32)source << DT_OWNER_SOURCE_SHIFT;
 	account->owner.domain = domain;
 	account->half = DT_EPOCH_HALF(epoch);

@@ -73,7 +73,7 @@ static __always_inline void account_walk(struct account *account, __u64 pc, __u6
 {
 	account->scratch = scratch_claim();
 	if (account->scratch)
-		traceback_walk(account->scratch, account->row, account->slot, pc, stack, frame_pointer);
+		traceback_walk(account->scratch, account->row, account_slot(account), pc, stack, frame_pointer);
 }
 
 /* ---- malloc, calloc, realloc, posix_memalign … ------------------------------------------------------------------- */
@@ -92,7 +92,7 @@ static __always_inline struct dt_thread *thread_make(const struct account *accou
 		count_add(DT_COUNTER_calls_full);
 		return NULL;
 	}
-	thread->slot = account->slot;
+	thread->slot = account_slot(account);
 	thread->image = account->state->image;
 	return thread;
 }

@@ -100,7 +100,7 @@ static __always_inline void call_leave(const struct account *account, enum dt_so
 	if (stack < call->stack && !outer->stack && call_is_awaited(call->stack))
 		*outer = *call;
 	else
-		call_abandon(account->slot, source, call);
+		call_abandon(account_slot(account), source, call);
 	call->stack = 0;
 }
 
@@ -112,7 +112,7 @@ static __always_inline bool call_enter(const struct account *account, struct dt_
 	const struct dt_site_row *site = site_row(site_number);
 
 	if (outer->stack && registers->stack > outer->stack)
-		call_abandon(account->slot, source, outer);
+		call_abandon(account_slot(account), source, outer);
 	if (call->stack) {
 		if (call_holds(call, account->row, registers->stack))
 			return false;
@@ -136,14 +136,14 @@ static __always_inline bool call_exit(const struct account *account, struct dt_t
 
 	if (outer->stack && (!call->stack || stack > call->stack)) {
 		if (call->stack)
-			call_abandon(account->slot, source, call);
+			call_abandon(account_slot(account), source, call);
 		*call = *outer;
 		outer->stack = 0;
 	}
 	if (!call->stack || stack < call->stack)
 		return false;           /* nested, or begun before tracing */
 	if (stack > call->stack) {
-		call_abandon(account->slot, source, call);
+		call_abandon(account_slot(account), source, call);
 		return false;
 	}
 	call->stack = 0;

@@ -15,12 +15,15 @@ struct account {
 	struct dt_owner owner;
 	__u64 segments;                 /* of the image when the event began */
 	__u32 half;                     /* of the epoch in which the event began: all of it is booked there */
-	__u32 slot;
 	__u32 row;                      /* of process_rows */
-	__u32 reserved;
 	struct dt_process_state *state;
 	struct dt_scratch *scratch;     /* holds the traceback of the event; NULL: there is none */
 };
+
+static __always_inline __u32 account_slot(const struct account *account)
+{
+	return account->owner.process & DT_OWNER_SLOT_MASK;
+}
 
 static __always_inline __u64 block_bytes(const struct dt_block *block)
 {

@@ -74,17 +74,11 @@ static long rows_make_step(__u32 index, void *context)
 	return search->error != -E2BIG;
 }
 
-/*
- * Makes a row for a key that has none. 0 or -errno: -E2BIG where all maps are full. To the verifier a function of its own, which it
- * proves once; so its arguments may be NULL for all that it knows.
- */
-__noinline int rows_make(const struct dt_block_key *key, const struct dt_block *block)
+/* Makes a row for a key that has none. 0 or -errno: -E2BIG where all maps are full. */
+static __noinline int rows_make(const struct dt_block_key *key, const struct dt_block *block)
 {
-	struct rows_search search = { .block = block, .count = live_more_count, .error = -E2BIG };
+	struct rows_search search = { .key = *key, .block = block, .count = live_more_count, .error = -E2BIG };
 
-	if (!key || !block)
-		return -EINVAL;
-	search.key = *key;
 	if (search.count)
 		bpf_loop(search.count, rows_make_step, &search, 0);
 	if (search.error == -E2BIG)

@@ -23,6 +23,7 @@ import case_names
 import case_numpy
 import case_oracle
 import case_programs
+import case_processes
 import case_python
 import case_python_domain
 import case_python_versions
@@ -34,9 +35,9 @@ import case_unwind
 import case_verifier
 from harness import Failure, Place, Skip
 
-MODULES = (case_allocators, case_bad_input, case_documents, case_libc, case_names, case_numpy, case_python, case_python_domain, case_python_versions, case_signals, case_programs,
+MODULES = (case_allocators, case_bad_input, case_documents, case_libc, case_names, case_numpy, case_python, case_python_domain, case_python_versions, case_signals, case_processes, case_programs,
            case_oracle, case_real_programs, case_layers, case_unwind, case_verifier, case_tables, case_soak, case_hostile)
-DECLARED = 234  # cases in all: one that got lost would otherwise go unnoticed
+DECLARED = 247  # cases in all: one that got lost would otherwise go unnoticed
 
 
 def run_case(build, name, function):

@@ -33,7 +33,7 @@ def verifier(place):
     series = ".".join(platform.release().split(".")[:2])
     with open(RECORD, encoding="utf-8") as file:
         record = json.load(file).get(series)
-    found, sessions = processed(place, [])
+    found, sessions = processed(place, ["--children"])   # which loads what follows forks, execs and exits, too
     if sessions:
         found.update(processed(place, ["--without", "session"])[0])
     for name, count in sorted(found.items()):

@@ -47,7 +47,7 @@ struct fake {
 	/* what calls were given */
 	struct dt_session_opts session_opts;
 	struct dt_report_opts report_opts;
-	char domains[64], without[64], stack[16];
+	char domains[64], without[64], tables[64], stack[16];
 	unsigned snapshots;
 	int event_fd;
 };
@@ -115,6 +115,7 @@ int dt_session_new(const struct dt_session_opts *opts, struct dt_session **ret_s
 	fake->session_opts = *opts;
 	fake_join(fake->domains, opts->domains);
 	fake_join(fake->without, opts->without);
+	fake_join(fake->tables, opts->tables);
 	fake_join(fake->stack, (const char *const[]){ opts->stack, NULL });
 	fake_write("new");
 	if (!fake->new_error)

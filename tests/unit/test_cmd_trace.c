@@ -79,7 +79,7 @@ static void test_processes(void **state)
 	assert_string_equal(fake->without, "warp");
 	assert_int_equal(fake->session_opts.size, sizeof(struct dt_session_opts));
 	assert_int_equal(fake->session_opts.frame_limit, 9);
-	assert_string_equal(fake->session_opts.tables[0], "live=77K");
+	assert_string_equal(fake->tables, "live=77K");
 	assert_string_equal(fake->stack, "native");
 	assert_true(fake->session_opts.raw_names);
 	assert_true(fake->session_opts.debuginfod);

@@ -189,9 +189,12 @@ static void test_wrong_usage(void **state)
 	static const struct {
 		const char *words, *sentence;
 	} cases[] = {
-		{ "", "nothing to trace: give -p PID, or a command to start|" },
-		{ "--", "nothing to trace: give -p PID, or a command to start|" },
-		{ "-q", "nothing to trace: give -p PID, or a command to start|" },
+		{ "", "nothing to trace: give -p PID, a command to start, or --all|" },
+		{ "--", "nothing to trace: give -p PID, a command to start, or --all|" },
+		{ "--all -p 1", "--all traces every process: it goes without -p and without a command|" },
+		{ "--all true", "--all traces every process: it goes without -p and without a command|" },
+		{ "-p 1 --comm x", "--comm, --uid, --cgroup and --exe choose among all processes: give --all, too|" },
+		{ "-q", "nothing to trace: give -p PID, a command to start, or --all|" },
 		{ "-p 1 ls", "-p and a command ('ls') exclude each other|" },
 		{ "-p 1 -- ls", "-p and a command ('ls') exclude each other|" },
 		{ "-p 1 -c 5", "--count counts the snapshots of --interval: give that, too|" },

@@ -78,8 +78,23 @@ def resident_bytes(pid):
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def measure(pid):
-    """All maps and links of the system are taken for the tracer's: in a guest nobody else has any."""
+def descriptors(pid):
+    """Where its descriptors lead to. One that is closed meanwhile leads nowhere."""
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            yield os.readlink(f"/proc/{pid}/fd/{number}")
+        except FileNotFoundError:
+            pass
+
+
+def measure(pid, directory="/nowhere"):
+    """
+    All maps and links of the system are taken for the tracer's: in a guest nobody else has any. Descriptors of copies of files in
+    `directory` are counted on their own, those of links with the links.
+    """
+    opened = list(descriptors(pid))
+    copies = sum(path.startswith(os.path.join(directory, "copy-")) for path in opened)
+    link_count = sum("bpf_link" in path for path in opened)
     rows, maps, locked = collections.Counter(), collections.Counter(), collections.Counter()
     for number in ids(MAP_GET_NEXT_ID):
         descriptor = call(MAP_GET_FD_BY_ID, (ctypes.c_uint32 * 4)(number))
@@ -98,7 +113,8 @@ def measure(pid):
         "resident_bytes": resident_bytes(pid),
         "kernel_bytes": sum(locked.values()),
         "locked": dict(sorted(locked.items())),
-        "descriptors": len(os.listdir(f"/proc/{pid}/fd")),
+        "descriptors": len(opened) - copies - link_count,
+        "copies": copies,
         "links": sum(1 for _ in ids(LINK_GET_NEXT_ID)),
         "maps": dict(sorted(maps.items())),
         "rows": dict(sorted(rows.items())),

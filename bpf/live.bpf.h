@@ -294,10 +294,13 @@ static __always_inline bool live_take_inherited(const struct account *account, c
 	return true;
 }
 
-/* Must the row of a dead block stay? */
+/* Must the row of a dead block stay? Not for heirs, if the block came after the last of them, unless others were there before. */
 static __always_inline bool live_is_needed(const struct account *account, const struct dt_block *block)
 {
-	return account->state->heirs || !DT_SPAN_BORN(block->span) || block->bytes & DT_BLOCK_HIDES;
+	__u32 born = DT_SPAN_BORN(block->span);
+
+	return !born || block->bytes & DT_BLOCK_HIDES ||
+	       (account->state->heirs && (born < DT_SEGMENTS_NOW(account->segments) || block_past(block)));
 }
 
 /* Takes a block out without booking anything. False: there is none, or a clear has forgotten it. */

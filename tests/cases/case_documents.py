@@ -5,13 +5,16 @@ import re
 import shlex
 import signal
 
-from harness import READY, expect
+from harness import IN_VM, READY, Skip, expect
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 SCRIPT = "import numpy as np\nblocks = [np.ones(1000) for _ in range(10)]\n"
 
 # Run by tools/check itself, or about installing: not examples of how to trace.
 SET_UP = re.compile(r"sudo (\./tools/(demo|check)|cmake --install)")
+
+# They attach to every process of the machine.
+SYSTEM_WIDE = re.compile(r"--(all|children)\b")
 
 # What stands in for the words around an example: the shell they are typed into is root's already; the servers that they
 # name are a process of ours; and no other domtrace than ours is ever signalled.
@@ -23,6 +26,7 @@ pkill() {{ [ "$*" = "-USR1 -x domtrace" ] && kill -USR1 {tracer}; }}
 domtrace() {{ {command} "$@"; }}
 PATH=/usr/bin:$PATH
 PID={target}
+CGROUP=/sys/fs/cgroup
 cd {directory}
 """
 
@@ -67,12 +71,14 @@ def run_example(place, line):
     expect(example.output(), f"'{line}' printed nothing")
 
 
-def examples(find, least):
+def examples(find, count, system_wide=False):
     def run(place):
+        if system_wide and not IN_VM:
+            raise Skip("attaches to every process, so only in guests")
         with open(place.path("script.py"), "w", encoding="utf-8") as file:
             file.write(SCRIPT)
-        lines = find()
-        expect(len(lines) == least, f"{len(lines)} examples were found instead of {least}")
+        lines = [line for line in find() if bool(SYSTEM_WIDE.search(line)) == system_wide]
+        expect(len(lines) == count, f"{len(lines)} examples were found instead of {count}")
         for line in lines:
             run_example(place, line)
     return run
@@ -80,6 +86,7 @@ def examples(find, least):
 
 def cases():
     return [
-        ("documents/README", examples(readme_examples, 7)),
+        ("documents/README", examples(readme_examples, 8)),
+        ("documents/README, system-wide", examples(readme_examples, 2, system_wide=True)),
         ("documents/manual", examples(manual_examples, 7)),
     ]

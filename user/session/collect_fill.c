@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* collect_fill: rows of the kernel's tables, put into a snapshot. */
+#include "session/collect_rows.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "session/skeleton.h"
+
+static struct dt_tally row_sum(const struct dt_collect_row *row)
+{
+	const struct dt_tally *a = &row->half[0], *b = &row->half[1];
+
+	return (struct dt_tally){
+		.allocations = a->allocations + b->allocations,
+		.allocated_bytes = a->allocated_bytes + b->allocated_bytes,
+		.frees = a->frees + b->frees,
+		.freed_bytes = a->freed_bytes + b->freed_bytes,
+		.peak_bytes = a->peak_bytes > b->peak_bytes ? a->peak_bytes : b->peak_bytes,
+	};
+}
+
+/* A block that was booked in the old epoch may have met, in live_bytes, a free that belongs to the new one. */
+static uint64_t tally_peak(const struct dt_tally *tally)
+{
+	int64_t live = (int64_t)(tally->allocated_bytes - tally->freed_bytes); /* less than 0: more of it was inherited */
+
+	return (int64_t)tally->peak_bytes > live ? tally->peak_bytes : (uint64_t)live;
+}
+
+/* From an owner to its row in the snapshot, or from a traceback of a domain to its row. */
+struct index {
+	struct {
+		uint64_t high, low;
+	} key;
+	uint32_t index;
+	UT_hash_handle hh;
+};
+
+static const struct index *index_find(struct index *table, uint64_t high, uint64_t low)
+{
+	struct index *found, probe = { .key = { high, low } };
+
+	HASH_FIND(hh, table, &probe.key, sizeof(probe.key), found);
+	return found;
+}
+
+static int index_add(struct index **table, uint64_t high, uint64_t low, uint32_t index)
+{
+	struct index *added = calloc(1, sizeof(*added));
+
+	if (!added)
+		return -ENOMEM;
+	added->key.high = high;
+	added->key.low = low;
+	added->index = index;
+	HASH_ADD(hh, *table, key, sizeof(added->key), added);
+	return 0;
+}
+
+static void index_clear(struct index **table)
+{
+	struct index *row, *next;
+
+	HASH_ITER(hh, *table, row, next) {
+		HASH_DEL(*table, row);
+		free(row);
+	}
+}
+
+static uint64_t owner_key(const struct dt_owner *owner)
+{
+	return (uint64_t)owner->process << 32 | owner->domain;
+}
+
+/* What is being filled, and what has been found on the way. */
+struct fill {
+	struct dt_collect *collect;
+	struct dt_tracebacks *tracebacks;
+	struct dt_snapshot *snapshot;
+	struct index *domains, *traces;
+	struct index *folded;           /* by owner and traceback: fold_inherited() */
+	struct {
+		const struct dt_traced *traced; /* NULL: none that is to be shown */
+		uint32_t process;       /* its row in the snapshot */
+	} slots[DT_PROCESSES_MAX];
+};
+
+static void add_tally(struct dt_tally *to, const struct dt_tally *tally)
+{
+	to->allocations += tally->allocations;
+	to->allocated_bytes += tally->allocated_bytes;
+	to->frees += tally->frees;
+	to->freed_bytes += tally->freed_bytes;
+	to->peak_bytes += tally->peak_bytes;
+}
+
+static void domain_tally(const struct dt_snapshot_domain *domain, struct dt_tally *ret_tally)
+{
+	*ret_tally = (struct dt_tally){ domain->allocations, domain->allocated_bytes, domain->frees, domain->freed_bytes,
+					domain->peak_bytes };
+}
+
+static void set_domain(struct dt_snapshot_domain *domain, const struct dt_tally *tally)
+{
+	domain->live_blocks = tally->allocations - tally->frees;
+	domain->live_bytes = tally->allocated_bytes - tally->freed_bytes;
+	domain->peak_bytes = tally_peak(tally);
+	domain->allocations = tally->allocations;
+	domain->allocated_bytes = tally->allocated_bytes;
+	domain->frees = tally->frees;
+	domain->freed_bytes = tally->freed_bytes;
+}
+
+/* Adds to the row of a domain, which is made when it is not there: what was inherited, and what came and went since. */
+static int add_domain(struct fill *fill, const struct dt_owner *owner, struct dt_tally tally)
+{
+	const struct index *known = index_find(fill->domains, owner_key(owner), 0);
+	char name[DT_DOMAIN_NAME_SIZE];
+	struct dt_snapshot_domain domain = {
+		.process = fill->slots[dt_owner_slot(owner)].process,
+		.source = (enum dt_source)(owner->process >> DT_OWNER_SOURCE_SHIFT),
+		.id = owner->domain,
+		.name = name,
+	};
+	struct dt_tally before;
+	uint32_t index;
+	int error;
+
+	if (known) {
+		domain_tally(&fill->snapshot->domains[known->index], &before);
+		add_tally(&tally, &before);
+		set_domain(&fill->snapshot->domains[known->index], &tally);
+		return 0;
+	}
+	set_domain(&domain, &tally);
+	dt_domain_name_format(domain.source, domain.id, name);
+	error = dt_snapshot_add_domain(fill->snapshot, &domain, &index);
+	return error ? error : index_add(&fill->domains, owner_key(owner), 0, index);
+}
+
+/*
+ * Adds a trace, or adds to the one that its traceback has already: what was inherited and what came since; and tracebacks that
+ * differ only behind the frame where they were cut, whose peak is then at most the sum of theirs.
+ */
+static int add_trace(struct fill *fill, const struct dt_owner *owner, uint64_t number, const struct dt_tally *tally)
+{
+	const struct index *domain = index_find(fill->domains, owner_key(owner), 0), *same;
+	struct dt_snapshot_trace trace = {
+		.domain = domain ? domain->index : 0,
+		.blocks = tally->allocations - tally->frees,
+		.bytes = tally->allocated_bytes - tally->freed_bytes,
+		.allocations = tally->allocations,
+		.allocated_bytes = tally->allocated_bytes,
+		.peak_bytes = tally_peak(tally),
+	};
+	bool cut = false;
+	uint32_t index;
+	int error;
+
+	if (index_find(fill->folded, owner_key(owner), number))
+		number = DT_TRACEBACK_LOST;
+	error = domain ? dt_tracebacks_copy(fill->tracebacks, fill->slots[dt_owner_slot(owner)].traced->image, number,
+					    fill->snapshot, &trace.traceback, &cut) : -EBADMSG;
+	if (error)
+		return error;
+	if (cut)
+		fill->snapshot->counters[DT_COUNTER_truncated_no_frame_pointer] += tally->allocations;
+	same = index_find(fill->traces, trace.domain, trace.traceback);
+	if (same) {
+		struct dt_snapshot_trace *to = &fill->snapshot->traces[same->index];
+
+		to->blocks += trace.blocks;
+		to->bytes += trace.bytes;
+		to->allocations += trace.allocations;
+		to->allocated_bytes += trace.allocated_bytes;
+		to->peak_bytes += trace.peak_bytes;
+		return 0;
+	}
+	error = dt_snapshot_add_trace(fill->snapshot, &trace, &index);
+	return error ? error : index_add(&fill->traces, trace.domain, trace.traceback, index);
+}
+
+static struct dt_tally inherited_tally(const struct dt_inherited *row)
+{
+	return (struct dt_tally){ .allocations = row->blocks, .allocated_bytes = row->bytes, .peak_bytes = row->bytes };
+}
+
+static bool is_same_owner(const struct dt_owner *left, const struct dt_owner *right)
+{
+	return left->process == right->process && left->domain == right->domain;
+}
+
+/* Has more gone from the row than came, and than was inherited without a traceback? */
+static bool is_below_zero(const struct dt_collect_row *row, const struct dt_traced *traced)
+{
+	struct dt_tally sum = row_sum(row), inherited;
+
+	for (size_t i = 0; i < traced->inherited_count; i++) {
+		if (traced->inherited[i].traceback != DT_TRACEBACK_LOST || !is_same_owner(&traced->inherited[i].owner, &row->key.owner))
+			continue;
+		inherited = inherited_tally(&traced->inherited[i]);
+		add_tally(&sum, &inherited);
+	}
+	return sum.frees > sum.allocations || sum.freed_bytes > sum.allocated_bytes;
+}
+
+/*
+ * An heir for whose rows `traces` has no room books the ends of inherited blocks on its row without a traceback. Which of the
+ * inherited tracebacks those were of is not known any more: where more went from that row than came, all of them are told as that row.
+ */
+static int fold_inherited(struct fill *fill)
+{
+	struct dt_collect_row *row, *next;
+	int error = 0;
+
+	HASH_ITER(hh, fill->collect->rows, row, next) {
+		const struct dt_traced *traced = fill->slots[dt_owner_slot(&row->key.owner)].traced;
+
+		if (row->key.traceback != DT_TRACEBACK_LOST || !traced || traced->generation != 1 || row->key.generation != 1 ||
+		    !is_below_zero(row, traced))
+			continue;
+		for (size_t i = 0; i < traced->inherited_count && !error; i++)
+			if (is_same_owner(&traced->inherited[i].owner, &row->key.owner))
+				error = index_add(&fill->folded, owner_key(&row->key.owner), traced->inherited[i].traceback, 0);
+	}
+	return error;
+}
+
+/* What a process inherited, as if it had allocated it itself when it began. */
+static int add_inherited(struct fill *fill, const struct dt_traced *traced, bool totals)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < traced->inherited_count && traced->generation == 1 && !error; i++) {
+		const struct dt_inherited *row = &traced->inherited[i];
+		struct dt_tally tally = inherited_tally(row);
+
+		error = totals ? add_domain(fill, &row->owner, tally) : add_trace(fill, &row->owner, row->traceback, &tally);
+	}
+	return error;
+}
+
+/* Domains first (their totals), then traces. */
+static int fill_pass(struct fill *fill, bool totals)
+{
+	struct dt_collect_row *row, *next;
+	int error = 0;
+
+	for (uint32_t slot = 0; slot < DT_PROCESSES_MAX && !error; slot++)
+		if (fill->slots[slot].traced)
+			error = add_inherited(fill, fill->slots[slot].traced, totals);
+	HASH_ITER(hh, fill->collect->rows, row, next) {
+		const struct dt_traced *traced = fill->slots[dt_owner_slot(&row->key.owner)].traced;
+		struct dt_tally sum = row_sum(row);
+
+		if (error)
+			return error;
+		if (!traced || traced->generation != row->key.generation || (!sum.allocations && !sum.frees) ||
+		    totals != (row->key.traceback == DT_TRACEBACK_TOTAL))
+			continue;
+		error = totals ? add_domain(fill, &row->key.owner, sum) : add_trace(fill, &row->key.owner, row->key.traceback, &sum);
+	}
+	return error;
+}
+
+int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *processes, size_t count, struct dt_tracebacks *tracebacks,
+		    struct dt_snapshot *snapshot)
+{
+	struct fill *fill = calloc(1, sizeof(*fill));
+	int error = fill ? dt_tracebacks_begin(tracebacks) : -ENOMEM;
+
+	if (!error)
+		error = dt_collect_read_counters(collect, snapshot->counters);
+	for (int i = 0; i < DT_COUNTER_COUNT && !error; i++)
+		snapshot->counters[i] -= collect->counters_before[i];
+	for (size_t i = 0; i < count && !error; i++) {
+		fill->slots[processes[i]->slot].traced = processes[i];
+		fill->slots[processes[i]->slot].process = (uint32_t)i;
+	}
+	if (!error) {
+		fill->collect = collect;
+		fill->tracebacks = tracebacks;
+		fill->snapshot = snapshot;
+		error = fill_pass(fill, true);
+	}
+	if (!error)
+		error = fold_inherited(fill);
+	if (!error)
+		error = fill_pass(fill, false);
+	if (fill) {
+		index_clear(&fill->folded);
+		index_clear(&fill->domains);
+		index_clear(&fill->traces);
+	}
+	free(fill);
+	return error;
+}

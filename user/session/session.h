@@ -79,16 +79,35 @@ struct dt_traced *dt_session_find(const struct dt_session *session, pid_t pid);
  * the caller has changed the row.
  */
 int dt_session_follow_maps(struct dt_session *session, struct dt_traced *traced, bool row_changed);
+/* Gives a process a slot, and makes it known: the programs send what they see before userspace is done with it. Takes `traced` in any case. */
+int dt_session_begin_process(struct dt_session *session, struct dt_traced *traced);
+/* Another program runs in the process: it starts from nothing. Its probes stay; they are those of the process. */
+int dt_session_replace_image(struct dt_session *session, struct dt_traced *old, struct dt_traced **ret_traced);
+/* Follows what the loader did: new files, or, where the programs do not tell, another program altogether. */
+int dt_session_follow_mappings(struct dt_session *session, struct dt_traced *traced);
+/*
+ * Sees to it that all calls of CPython's allocators are made, if that is asked for. `held`: its main thread stands still by our
+ * ptrace. Where it may be so only later, or never, the other domains go on.
+ */
+int dt_session_try_python(struct dt_session *session, struct dt_traced *traced, bool held);
 /* All programs have ended that ran when this was last called, or later: takes in what they sent, and forgets what only they knew. */
 int dt_session_settle(struct dt_session *session);
-/* Follows processes whose mappings have changed, as far as the records taken in say so, and lets a command that waits for it go on. */
-int dt_session_follow(struct dt_session *session);
 /* Traces a running process among others: what cannot be traced is passed over without a word. */
 int dt_session_add_running(struct dt_session *session, pid_t pid);
 /* The process has ended; its last tables are still to be taken. */
 void dt_session_end_process(struct dt_session *session, struct dt_traced *traced);
 /* Returns when every program has ended that runs now, and settles. */
 int dt_session_wait(struct dt_session *session);
+
+/* command.c */
+
+/* Does what the stops of the command ask for. */
+int dt_session_dispatch_command(struct dt_session *session);
+
+/* dispatch.c */
+
+/* Follows processes whose mappings have changed, as far as the records taken in say so, and lets a command that waits for it go on. */
+int dt_session_follow(struct dt_session *session);
 /* Takes in what the programs have sent. */
 int dt_session_consume(struct dt_session *session);
 /* Takes a record of the ring buffer in; `context` is the session. For ring_buffer__new(). */

@@ -54,12 +54,12 @@ void dt_session_follow_stop(struct dt_session *session)
 	}
 }
 
-/* What an exec replaced hands on what belongs to the process. */
+/* What an exec replaced hands on what belongs to the process. One that has ended was another process, whose number came again. */
 static void take_over(struct dt_session *session, struct dt_traced *traced)
 {
 	struct dt_traced *old = dt_session_find(session, traced->pid);
 
-	if (!old)
+	if (!old || dt_images_state(session->bpf, old->slot)->phase != DT_IMAGE_REPLACED)
 		return;
 	traced->root = old->root;
 	traced->pidfd = old->pidfd;

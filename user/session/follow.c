@@ -264,7 +264,7 @@ void dt_session_end_process(struct dt_session *session, struct dt_traced *traced
 	dt_links_close(&traced->links);
 	if (traced->root && !traced->hidden)
 		dt_log_info(&session->log, "process %d (%s) has ended", (int)traced->pid, traced->info.comm);
-	if (!traced->root)
+	if (!traced->root || traced->hidden)
 		dt_session_set_timer(session);
 }
 

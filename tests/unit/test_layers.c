@@ -45,7 +45,8 @@ static void expect(const struct dt_layer_block *below, size_t below_count, struc
 	uint64_t bytes = 7;
 
 	assert_true(below_count <= BLOCKS_MAX);
-	memcpy(own, below, below_count * sizeof(*below));
+	if (below_count)
+		memcpy(own, below, below_count * sizeof(*below));
 	assert_int_equal(dt_layers_measure(own, below_count, above, above_count, &bytes), 0);
 	assert_int_equal(bytes, claimed);
 	for (size_t i = 0; i < above_count; i++)

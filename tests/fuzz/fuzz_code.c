@@ -18,7 +18,6 @@ static struct dt_code_event *make_event(struct fuzz_bytes *bytes, size_t lines)
 
 	FUZZ_EXPECT(event);
 	event->event.type = DT_EVENT_CODE;
-	event->event.tgid = (uint32_t)getpid(); /* what did not fit is read from this process: no other one is bothered */
 	event->code = 4711;
 	event->first_line = (int32_t)fuzz_number(bytes, 4);
 	event->lines_size = (uint32_t)fuzz_number(bytes, 4);
@@ -45,16 +44,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct dt_code *codes = NULL;
 	const struct dt_code *code;
 
-	FUZZ_EXPECT(dt_codes_add(&codes, 17, getpid(), event, offsetof(struct dt_code_event, lines) - 1) == -EBADMSG);
-	FUZZ_EXPECT(dt_codes_add(&codes, 17, getpid(), event, offsetof(struct dt_code_event, lines) + lines) == (whole ? 0 : -EBADMSG));
-	code = dt_codes_find(codes, 17, event->code);
+	/* What did not fit is read from this process: no other one is bothered. */
+	FUZZ_EXPECT(dt_codes_add(&codes, getpid(), event, offsetof(struct dt_code_event, lines) - 1) == -EBADMSG);
+	FUZZ_EXPECT(dt_codes_add(&codes, getpid(), event, offsetof(struct dt_code_event, lines) + lines) == (whole ? 0 : -EBADMSG));
+	code = dt_codes_find(codes, event->code);
 	FUZZ_EXPECT(!code == !whole);
 	if (code) {
 		FUZZ_EXPECT(!u8_check((const uint8_t *)code->file, strlen(code->file)));
 		FUZZ_EXPECT(!u8_check((const uint8_t *)code->name, strlen(code->name)));
 		fuzz_touch(code->lines.bytes, code->lines.size);
 		FUZZ_EXPECT(dt_python_line_find(&code->lines, 10) >= 0);
-		FUZZ_EXPECT(!dt_codes_add(&codes, 17, getpid(), event, offsetof(struct dt_code_event, lines) + lines));
+		FUZZ_EXPECT(!dt_codes_add(&codes, getpid(), event, offsetof(struct dt_code_event, lines) + lines));
 	}
 	dt_codes_clear(&codes);
 	free(event);

@@ -461,6 +461,7 @@ int process_fork(__u64 *ctx)
 	if (!state)
 		return 0;
 	image_inherit(state, slot);
+	state->process_started_ns = child->start_boottime;
 	if (parent->signal->nr_threads > 1)
 		count_add(DT_COUNTER_forks_with_threads);
 	image_show(state, tgid, heir);
@@ -495,6 +496,7 @@ int process_exec(__u64 *ctx)
 		return 0;
 	}
 	state->ppid = ppid;
+	state->process_started_ns = task->start_boottime; /* of the first thread, whose place the current one has taken */
 	bpf_get_current_comm(state->comm, sizeof(state->comm));
 	image_show(state, tgid, slot);
 	image_tell(slot);

@@ -75,6 +75,7 @@ struct signal_struct {
 
 struct task_struct {
 	int tgid;
+	__u64 start_boottime;
 	struct mm_struct *mm;
 	struct signal_struct *signal;
 	struct pid *thread_pid;

@@ -338,6 +338,7 @@ struct dt_process_state {
 	__u32 sharers;                  /* other processes that run in its memory: vfork() */
 	char comm[DT_COMM_BYTES];
 	__u64 started_ns;               /* when it began, as CLOCK_MONOTONIC has it; 0: before it was traced */
+	__u64 process_started_ns;       /* when its process did, as CLOCK_BOOTTIME has it; 0: userspace has it from /proc */
 	__u64 asked_ns;                 /* when DT_EVENT_UNKNOWN was last sent; since boot */
 };
 
@@ -555,7 +556,7 @@ _Static_assert(sizeof(struct dt_trace_key) == 24 && sizeof(struct dt_trace) == 8
 _Static_assert(sizeof(struct dt_python_layout) == 48, "python layout has padding");
 _Static_assert(sizeof(struct dt_interpreter) == 80 + sizeof(struct dt_python_layout), "interpreter has padding");
 _Static_assert(sizeof(struct dt_process) == sizeof(struct dt_interpreter) + 32 + 8 * DT_ALLOCATOR_CALLS_MAX + 24 * DT_UNTOLD_MAX, "process row has padding");
-_Static_assert(sizeof(struct dt_process_state) == 88 && sizeof(struct dt_choice) == 56, "image or choice has padding");
+_Static_assert(sizeof(struct dt_process_state) == 96 && sizeof(struct dt_choice) == 56, "image or choice has padding");
 _Static_assert(sizeof(struct dt_past_key) == 24, "past rows grew");
 _Static_assert(sizeof(struct dt_mapping_row) == 40 && sizeof(struct dt_unwind_rule) == 8, "unwind tables grew");
 _Static_assert(sizeof(struct dt_frame) == 16 && sizeof(struct dt_traceback_event) == 32 + 16 * DT_TRACEBACK_FRAMES_MAX, "traceback record");

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include <bpf/libbpf.h>
 
@@ -87,6 +88,7 @@ static void inherit(const struct dt_session *session, struct dt_traced *traced, 
 /* What /proc says, if it still is of this image, and else what the programs noted. */
 static int read_info(struct dt_traced *traced, const struct dt_process_state *state)
 {
+	const uint64_t tick_ns = 1000000000 / (uint64_t)sysconf(_SC_CLK_TCK);
 	struct dt_process_info info = { 0 };
 	char comm[DT_COMM_BYTES + 1] = "";
 
@@ -98,6 +100,8 @@ static int read_info(struct dt_traced *traced, const struct dt_process_state *st
 	memcpy(comm, state->comm, DT_COMM_BYTES);
 	traced->info.pid = traced->pid;
 	traced->info.ppid = (pid_t)state->ppid;
+	/* In whole ticks, as /proc/PID/stat has it. */
+	traced->info.start_time_ns = state->process_started_ns / tick_ns * tick_ns;
 	traced->info.comm = strdup(comm);
 	traced->info.command = calloc(1, sizeof(*traced->info.command));
 	return traced->info.comm && traced->info.command ? 0 : -ENOMEM;

@@ -15,7 +15,7 @@ import time
 import footprint
 from harness import IN_VM, Skip, expect, scaled, seconds
 
-ROUNDS = 4
+ROUNDS = 3
 PROCESSES = 320                         # of them 80 with files of their own
 COPIES_MAX = 64                         # DT_MODULES_IDLE_MAX
 LINKS_OF_A_FILE = 64                    # at most: one for each site and one for its return, where a kernel has no better way

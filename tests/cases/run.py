@@ -44,7 +44,7 @@ DECLARED = 250  # cases in all: one that got lost would otherwise go unnoticed
 STAND_INS = {
     "allocators/": ("glibc, threads", "glibc, static, from its start", "musl, static", "jemalloc, preloaded, from its start", "tcmalloc, static",
                     "mimalloc, its own names", "another's, named", "operators, jemalloc, preloaded", "operators, tcmalloc, all static"),
-    "python_domain_": ("command", "patched", "undone_sigterm"),
+    "python_domain_": ("command", "undone_sigterm"),
 }
 
 

@@ -156,8 +156,10 @@ static void tick(struct watch *watch)
 		return;
 	}
 	take_and_go_on(watch, "interval");
-	if (watch->tracing && ++watch->taken == watch->opts->count)
+	if (watch->tracing && ++watch->taken == watch->opts->count) {
+		take_ended(watch, true);
 		stop(watch);
+	}
 	/* A multiple of the interval after the start, so that delays do not add up; those that have passed are left out. */
 	now = now_ns();
 	watch->next_ns = add_time(watch->next_ns, interval_ns);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,8 @@
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+
+#include <linux/magic.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -91,7 +94,7 @@ static int find_level(const char *path, uint32_t *ret_level)
 	/* Up to where another file system begins; the root, level 0, is counted, too. */
 	for (char *end = real + strlen(real); end > real; end = strrchr(real, '/')) {
 		*end = '\0';
-		if (end != real && !statfs(real, &status) && status.f_type == 0x63677270) /* linux/magic.h: CGROUP2_SUPER_MAGIC */
+		if (end != real && !statfs(real, &status) && status.f_type == CGROUP2_SUPER_MAGIC)
 			level++;
 		else
 			break;
@@ -107,7 +110,7 @@ static int read_cgroup(const char *path, const struct dt_log *log, struct dt_cho
 	struct stat status;
 	int error = stat(path, &status) || statfs(path, &system) ? -errno : 0;
 
-	if (!error && system.f_type != 0x63677270)
+	if (!error && system.f_type != CGROUP2_SUPER_MAGIC)
 		return dt_log_error(log, -EINVAL, "'%s' is no cgroup of version 2: give its directory, e.g. below /sys/fs/cgroup", path);
 	if (!error)
 		error = find_level(path, &choice->cgroup_level);
@@ -136,13 +139,15 @@ int dt_choice_read(const struct dt_session_opts *opts, struct dt_choice *ret_cho
 
 /* ---- processes that run already ---------------------------------------------------------------------------------- */
 
-static bool has_comm(const struct dt_choice *choice, const char *status)
+/* As it is: /proc/PID/status has escapes in it. */
+static bool has_comm(const struct dt_choice *choice, pid_t pid)
 {
-	const char *name = strstr(status, "Name:\t");
-	size_t length = strlen(choice->comm);
+	DT_FREE char *name = NULL;
+	char path[64];
+	size_t size;
 
-	/* What is unusual in a name is written as an escape there (fs/proc/array.c: proc_task_name()); the programs see the name itself. */
-	return name && !strncmp(name + 6, choice->comm, length) && name[6 + length] == '\n';
+	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+	return !dt_file_read(path, &name, &size) && size == strlen(choice->comm) + 1 && !memcmp(name, choice->comm, size - 1);
 }
 
 static bool has_uid(const struct dt_choice *choice, const char *status)
@@ -152,8 +157,28 @@ static bool has_uid(const struct dt_choice *choice, const char *status)
 	return line && strtoul(line + 6, NULL, 10) == choice->uid;
 }
 
+/* Where the file system of cgroups (version 2) is mounted: beside those of version 1 it is elsewhere. NULL: nowhere. */
+static char *find_cgroups(void)
+{
+	DT_FREE char *text = NULL;
+	char directory[PATH_MAX];
+
+	if (dt_file_read("/proc/self/mountinfo", &text, NULL))
+		return NULL;
+	/* Each line: two numbers, MAJOR:MINOR, root, where it is mounted … - type … (proc(5)). */
+	for (char *line = text, *next; line && *line; line = next) {
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = '\0';
+		if (strstr(line, " - cgroup2 ") && sscanf(line, "%*u %*u %*s %*s %4095s", directory) == 1)
+			return strdup(directory);
+	}
+	return NULL;
+}
+
 static bool is_in_cgroup(const struct dt_choice *choice, pid_t pid)
 {
+	DT_FREE char *cgroups = find_cgroups();
 	DT_FREE char *text = NULL;
 	char path[64];
 	char *own;
@@ -161,20 +186,19 @@ static bool is_in_cgroup(const struct dt_choice *choice, pid_t pid)
 	bool found = false;
 
 	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
-	if (dt_file_read(path, &text, NULL))
+	if (!cgroups || dt_file_read(path, &text, NULL))
 		return false;
 	own = strstr(text, "0::/");
 	if (!own)
 		return false;
 	own[strcspn(own, "\n")] = '\0';
-	/* It, or one that it is in. */
-	for (char *end = own + strlen(own); end > own + 3 && !found; end = strrchr(own, '/')) {
+	own += strlen("0::");
+	/* It, or one that it is in, up to the root. */
+	for (char *end = own + strlen(own); end && !found; end = strrchr(own, '/')) {
 		DT_FREE char *directory = NULL;
 
 		*end = '\0';
-		found = asprintf(&directory, "/sys/fs/cgroup%s", own + 3) > 0 && !stat(directory, &status) && status.st_ino == choice->cgroup;
-		if (end == own + 3)
-			break;
+		found = asprintf(&directory, "%s%s", cgroups, own) > 0 && !stat(directory, &status) && status.st_ino == choice->cgroup;
 	}
 	return found;
 }
@@ -198,7 +222,7 @@ bool dt_choice_holds(const struct dt_choice *choice, pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
 	if ((uint32_t)pid == choice->own_tgid || dt_file_read(path, &status, NULL))
 		return false;
-	return (!(choice->by & DT_CHOICE_COMM) || has_comm(choice, status)) &&
+	return (!(choice->by & DT_CHOICE_COMM) || has_comm(choice, pid)) &&
 	       (!(choice->by & DT_CHOICE_UID) || has_uid(choice, status)) &&
 	       (!(choice->by & DT_CHOICE_CGROUP) || is_in_cgroup(choice, pid)) &&
 	       (!(choice->by & DT_CHOICE_FILE) || has_file(choice, pid));

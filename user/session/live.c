@@ -10,7 +10,6 @@
 #include "base/cleanup.h"
 #include "session/skeleton.h"
 
-#define ROWS_MAX_DEFAULT 4194304
 #define GROWTH 4
 #define SPARE_SHARE 8                   /* at most one in so many rows is spare … */
 #define SPARE_MAX 65536                 /* … and so many in all */
@@ -27,7 +26,7 @@ static void ask_early(struct dt_live *live)
 
 int dt_live_prepare(struct domtrace_bpf *bpf, uint64_t rows_max, struct dt_live *ret_live)
 {
-	struct dt_live live = { .bpf = bpf, .rows_max = rows_max ? rows_max : ROWS_MAX_DEFAULT };
+	struct dt_live live = { .bpf = bpf, .rows_max = rows_max };
 	int error;
 
 	live.rows = live.rows_max < DT_LIVE_ROWS_FIRST ? live.rows_max : DT_LIVE_ROWS_FIRST;

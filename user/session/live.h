@@ -21,7 +21,7 @@ struct dt_live {
 	uint64_t rows, rows_max;        /* that there is room for; that there may be */
 };
 
-/* Before load: there will be room for at most so many rows; 0: 4,194,304. Returns what libbpf says. */
+/* Before load: there will be room for at most so many rows. Returns what libbpf says. */
 int dt_live_prepare(struct domtrace_bpf *bpf, uint64_t rows_max, struct dt_live *ret_live);
 /* After load. */
 void dt_live_start(struct dt_live *live);

@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "target/python_alias.h"
 #include "target/standstill.h"
 
-static int write_tables(const struct dt_python_calls *calls, pid_t pid, pid_t held, bool undo)
+static int write_now(const struct dt_python_calls *calls, pid_t pid, pid_t held, bool undo)
 {
 	struct dt_standstill standstill;
 	int error = dt_standstill_begin(pid, held, &standstill);
@@ -15,8 +17,30 @@ static int write_tables(const struct dt_python_calls *calls, pid_t pid, pid_t he
 	if (error)
 		return error;
 	error = dt_python_alias_write(pid, calls->bias, calls->alloc, undo);
+	if (error && !undo)             /* some of them only: not left like that */
+		dt_python_alias_write(pid, calls->bias, calls->alloc, true);
 	dt_standstill_end(&standstill);
 	return error;
+}
+
+/*
+ * In a child of ours: a thread that could not be stopped in time, and would stop as soon as it can, goes on when its tracer
+ * ends (ptrace(2)).
+ */
+static int write_tables(const struct dt_python_calls *calls, pid_t pid, pid_t held, bool undo)
+{
+	pid_t child;
+	int status;
+
+	child = fork();
+	if (child < 0)
+		return -errno;
+	if (!child)
+		_exit(-write_now(calls, pid, held, undo));
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
 }
 
 /* Why calls are not seen, or may not be made seen. */

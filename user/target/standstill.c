@@ -15,7 +15,8 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 
-#define REST_MS_MAX 5000                /* a thread in an uninterruptible system call takes as long as that */
+/* All others stand still while one is waited for that is in an uninterruptible system call: then rather nothing is done. */
+#define REST_NS_MAX 200000000ull
 #define PASSES_MAX 64                   /* threads that start threads while they are caught */
 
 static bool is_known(const struct dt_standstill *standstill, pid_t tid)
@@ -43,13 +44,21 @@ static int remember(struct dt_standstill *standstill, pid_t tid)
 	return 0;
 }
 
-/* Waits until a thread that was interrupted has stopped. 1: it has ended. */
-static int wait_for_rest(pid_t tid, int *ret_signal)
+static uint64_t now_ns(void)
 {
-	const struct timespec pause = { .tv_nsec = 1000000 };
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* Waits until a thread that was interrupted has stopped. 1: it has ended. */
+static int wait_for_rest(pid_t tid, uint64_t deadline_ns, int *ret_signal)
+{
+	const struct timespec pause = { .tv_nsec = 20000 };
 	int status;
 
-	for (int ms = 0; ms < REST_MS_MAX; ms++) {
+	while (now_ns() < deadline_ns) {
 		pid_t got = waitpid(tid, &status, __WALL | WNOHANG);
 
 		if (got == tid && WIFSTOPPED(status)) {
@@ -78,7 +87,7 @@ static bool has_ended(pid_t pid, pid_t tid)
 }
 
 /* 1: the thread has ended meanwhile. */
-static int catch_thread(struct dt_standstill *standstill, pid_t pid, pid_t tid)
+static int catch_thread(struct dt_standstill *standstill, pid_t pid, pid_t tid, uint64_t deadline_ns)
 {
 	int signal = 0, result;
 
@@ -86,7 +95,7 @@ static int catch_thread(struct dt_standstill *standstill, pid_t pid, pid_t tid)
 		result = -errno;
 		return result == -ESRCH || (result == -EPERM && has_ended(pid, tid)) ? 1 : result;
 	}
-	result = ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) ? 1 : wait_for_rest(tid, &signal);
+	result = ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) ? 1 : wait_for_rest(tid, deadline_ns, &signal);
 	if (result > 0)
 		return result;
 	if (!result)
@@ -106,7 +115,7 @@ static void close_directory(DIR **directory)
 }
 
 /* Catches the threads that are not yet; *ret_caught says how many there were. */
-static int catch_threads(pid_t pid, pid_t held, struct dt_standstill *standstill, size_t *ret_caught)
+static int catch_threads(pid_t pid, pid_t held, uint64_t deadline_ns, struct dt_standstill *standstill, size_t *ret_caught)
 {
 	DT_CLEANUP(close_directory) DIR *directory = NULL;
 	struct dirent *entry;
@@ -123,7 +132,7 @@ static int catch_threads(pid_t pid, pid_t held, struct dt_standstill *standstill
 
 		if (tid <= 0 || tid == held || is_known(standstill, tid))
 			continue;
-		result = catch_thread(standstill, pid, tid);
+		result = catch_thread(standstill, pid, tid, deadline_ns);
 		if (result < 0)
 			return result;
 	}
@@ -133,12 +142,13 @@ static int catch_threads(pid_t pid, pid_t held, struct dt_standstill *standstill
 
 int dt_standstill_begin(pid_t pid, pid_t held, struct dt_standstill *ret_standstill)
 {
+	const uint64_t deadline_ns = now_ns() + REST_NS_MAX;
 	struct dt_standstill standstill = { 0 };
 	size_t caught = 1;
 	int error = 0;
 
 	for (int pass = 0; pass < PASSES_MAX && caught && !error; pass++)
-		error = catch_threads(pid, held, &standstill, &caught);
+		error = catch_threads(pid, held, deadline_ns, &standstill, &caught);
 	if (!error && caught)
 		error = -EBUSY;
 	if (!error && !standstill.count && !held)

@@ -287,10 +287,11 @@ static __always_inline bool live_take_inherited(const struct account *account, c
 	error = rows_make(key, &gone);
 	if (error == -EEXIST)
 		return false;           /* another thread freed it at the same time, and books that */
-	if (error)
-		count_add(DT_COUNTER_live_full);
-	else
-		__sync_fetch_and_add(&spare_rows, 1);
+	if (error) {                    /* booked without a row, it could be booked again with each free at its address */
+		count_add(DT_COUNTER_inherited_unknown);
+		return false;
+	}
+	__sync_fetch_and_add(&spare_rows, 1);
 	return true;
 }
 

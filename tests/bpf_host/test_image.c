@@ -229,6 +229,21 @@ static void test_no_room_for_past_blocks(void **state)
 	assert_null(books_row_in(CHILD, DT_SOURCE_LIBC, 0, DT_TRACEBACK_TOTAL));
 }
 
+/* No room for the row that says that an inherited block has gone: nothing is booked, or it would be again with the next free there. */
+static void test_no_room_for_what_is_freed(void **state)
+{
+	(void)state;
+	allocate(A, 100);
+	fork_off(1);
+	host_rows_max(&live) = 1;
+	run_as(1);
+	release(A);
+	books_expect_counted(COUNTED(inherited_unknown, 1), COUNTED(unmatched_frees, 1));
+	release(A);
+	books_expect_counted(COUNTED(inherited_unknown, 2), COUNTED(unmatched_frees, 2));
+	assert_null(books_row_in(CHILD, DT_SOURCE_LIBC, 0, DT_TRACEBACK_TOTAL));
+}
+
 /* No memory for the row that takes the place of one that heirs look for: it stays, and the new block is counted as lost. */
 static void test_no_room_for_a_row_in_place(void **state)
 {
@@ -421,6 +436,7 @@ int main(void)
 		image_test(test_no_room_for_images),
 		image_test(test_no_room_for_past_blocks),
 		image_test(test_no_room_for_a_row_in_place),
+		image_test(test_no_room_for_what_is_freed),
 		image_test(test_many_past_blocks),
 		image_test(test_too_many_ancestors),
 		image_test(test_a_call_in_a_call_of_another_source),

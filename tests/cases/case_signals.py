@@ -10,7 +10,7 @@ from harness import Failure, checked, expect, scaled, seconds
 from tables import compare_libc, domain_rows
 
 KILLS = scaled(20, 4)
-LOADING_KILLS = scaled(10, 2)
+LOADING_KILLS = scaled(7, 1)
 LOADS = str(scaled(100, 20))
 KILLED_OPS = str(scaled(300000, 20000))
 

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The privileged cases: domtrace end to end on programs that know what it must find.
 
-Usage: run.py --build DIRECTORY [--list] [--only REGEX] [-v]
+Usage: run.py --build DIRECTORY [--list] [--only REGEX] [--every-case] [-v]
+In a guest (DOMTRACE_VM=1) those run that guests.py selects, but --only picks from all of them and --every-case runs them all.
 """
 import argparse
 import os
@@ -33,33 +34,17 @@ import case_soak
 import case_tables
 import case_unwind
 import case_verifier
+import guests
 from harness import IN_VM, Failure, Place, Skip
 
 MODULES = (case_allocators, case_bad_input, case_documents, case_libc, case_names, case_numpy, case_python, case_python_domain, case_python_versions, case_signals, case_processes, case_programs,
            case_oracle, case_real_programs, case_layers, case_unwind, case_verifier, case_tables, case_soak, case_hostile)
 DECLARED = 250  # cases in all: one that got lost would otherwise go unnoticed
-
-
-# Under emulation each of these takes up to a minute, and what differs between them does not depend on the kernel: a few stand for all.
-STAND_INS = {
-    "allocators/": ("glibc, threads", "glibc, static, from its start", "musl, static", "jemalloc, preloaded, from its start", "tcmalloc, static",
-                    "mimalloc, its own names", "another's, named", "operators, jemalloc, preloaded", "operators, tcmalloc, all static"),
-    "python_domain_": ("command", "undone_sigterm"),
-}
-
-
-def stands_back(name):
-    """Those that stand for a case that is not run here; None: it is run."""
-    for group, names in STAND_INS.items():
-        if IN_VM and name.startswith(group) and name[len(group):] not in names:
-            return names
-    return None
+DECLARED_IN_GUESTS = 89  # of them
 
 
 def run_case(build, name, function):
     """("PASS" | "FAIL" | "SKIP", why)"""
-    if stands_back(name):
-        return "SKIP", f"under emulation others stand for it: {'; '.join(stands_back(name))}"
     try:
         with Place(build) as place:
             function(place)
@@ -76,27 +61,60 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", required=True, help="the directory that cmake built in")
     parser.add_argument("--list", action="store_true", help="only print the names")
-    parser.add_argument("--only", type=re.compile, default=re.compile(""), help="names that match this expression")
+    parser.add_argument("--only", type=re.compile, help="names that match this expression")
+    parser.add_argument("--every-case", action="store_true", help="in a guest, too")
     parser.add_argument("-v", "--verbose", action="store_true", help="how long each case took")
     return parser.parse_args()
 
 
+def choose(options, every, in_guests):
+    """(the cases to run, a word on those of a guest that are not)"""
+    if options.only:
+        return [case for case in every if options.only.search(case[0])], []
+    if not IN_VM or options.every_case:
+        return every, []
+    chosen = guests.without_repeats(in_guests)
+    remarks = [f"{len(in_guests)} of {len(every)} cases depend on the kernel; the others are left to the machine's own, as they run the same "
+               "BPF programs on more binaries, or never come to the kernel (--every-case runs them, too)"]
+    if len(chosen) < len(in_guests):
+        remarks.append(f"{len(in_guests) - len(chosen)} of these are others' runs again on Linux {os.uname().release}, as to do without "
+                       f"{' or '.join(guests.missing_features())} changes nothing where there is none")
+    return chosen, remarks
+
+
+def wrong_numbers(every, in_guests):
+    names = {name for name, _ in every}
+    if not len(every) == len(names) == DECLARED:
+        yield f"{len(every)} cases of {len(names)} names are there, {DECLARED} are declared"
+    if len(in_guests) != DECLARED_IN_GUESTS:
+        yield f"{len(in_guests)} cases are for guests, {DECLARED_IN_GUESTS} are declared"
+
+
+def run_all(build, cases, verbose):
+    counts = {"PASS": 0, "FAIL": 0, "SKIP": 0}
+    for name, function in cases:
+        begin = time.monotonic()
+        result, why = run_case(build, name, function)
+        counts[result] += 1
+        took = f" ({time.monotonic() - begin:.1f} s)" if verbose else ""
+        print(f"{result} {name}{took}" + (": " + why.replace("\n", "\n    ") if why else ""), flush=True)
+    return counts
+
+
 def main():
     options = parse()
-    every = [case for module in MODULES for case in module.cases()]
-    chosen = [(name, function) for name, function in every if options.only.search(name)]
+    cases_of = {module.__name__: list(module.cases()) for module in MODULES}
+    every = [case for cases in cases_of.values() for case in cases]
+    in_guests, wrong = guests.select(cases_of)
+    chosen, remarks = choose(options, every, in_guests)
     if options.list:
         print("\n".join(name for name, _ in chosen))
         return 0
-    counts = {"PASS": 0, "FAIL": 0, "SKIP": 0}
-    for name, function in chosen:
-        begin = time.monotonic()
-        result, why = run_case(options.build, name, function)
-        counts[result] += 1
-        took = f" ({time.monotonic() - begin:.1f} s)" if options.verbose else ""
-        print(f"{result} {name}{took}" + (": " + why.replace("\n", "\n    ") if why else ""), flush=True)
-    if len(every) != DECLARED or sum(counts.values()) != len(chosen) or len({name for name, _ in every}) != DECLARED:
-        print(f"FAIL run.py: {len(every)} cases are there, {DECLARED} are declared")
+    for remark in remarks:
+        print(remark, flush=True)
+    counts = run_all(options.build, chosen, options.verbose)
+    for fault in [*wrong, *wrong_numbers(every, in_guests)]:
+        print(f"FAIL run.py: {fault}")
         counts["FAIL"] += 1
     print(f"{counts['PASS']} passed, {counts['FAIL']} failed, {counts['SKIP']} skipped")
     return 1 if counts["FAIL"] or not chosen else 0

@@ -8,9 +8,9 @@
  *   count     counters and losses                      walk         the traceback of an event
  *   read      the target's memory                      account      the books
  *   arch_*    registers                                inflight     entry and return of a call
- *   hash      numbers for tracebacks                      live       the blocks
- *   process   whose event it is                           image      fork, exec, exit
- *                                                         untold     blocks that nobody tells of
+ *   hash      numbers for tracebacks                  live         the blocks
+ *   process   whose event it is                       image        fork, exec, exit
+ *   file      frames in files not yet read            untold       blocks that nobody tells of
  *
  * The BPF cookie of a probe is the number of its site (sites.def). Programs of alloc_* exist twice: as a pair for
  * kernels where entry and return are attached separately, and as one that gets both (uprobe session, 6.13).
@@ -35,6 +35,7 @@
 #include "hash.bpf.h"
 #include "arch_x86.bpf.h"
 #include "native.bpf.h"
+#include "file.bpf.h"
 #include "python_code.bpf.h"
 #include "python.bpf.h"
 #include "walk.bpf.h"

@@ -61,6 +61,16 @@ struct file {
 	struct inode *f_inode;
 } __attribute__((preserve_access_index));
 
+/* A mapping of a process (include/linux/mm_types.h, mm.h). */
+#define VM_EXEC 4
+
+struct vm_area_struct {
+	unsigned long vm_start, vm_end;
+	unsigned long vm_flags;
+	unsigned long vm_pgoff;         /* in pages of 4 KiB */
+	struct file *vm_file;           /* NULL: it is of no file */
+} __attribute__((preserve_access_index));
+
 struct mm_struct {
 	struct file *exe_file;
 } __attribute__((preserve_access_index));

@@ -84,6 +84,14 @@ struct {
 } unwind_chunks SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, DT_FILES_MAX);
+	__type(key, struct dt_file_key);
+	__type(value, struct dt_file_row);
+} files SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 16 * 1024 * 1024);
 } events SEC(".maps");

@@ -231,9 +231,11 @@ static __always_inline enum dt_truncation native_follow_frame_pointer(struct dt_
 static __always_inline enum dt_truncation native_follow_signal(struct dt_scratch *scratch)
 {
 	struct native_state *native = &scratch->native;
-	__u64 saved[ARCH_SIGNAL_WORDS];
+	const __u64 *saved = scratch->stack; /* there is no room for them on the program's own stack */
 
-	if (!read_bytes(saved, sizeof(saved), native->stack + ARCH_SIGNAL_OFFSET))
+	_Static_assert(ARCH_SIGNAL_WORDS <= STACK_WINDOW_WORDS, "the window must hold the saved registers");
+	native->window_bytes = 0;
+	if (!read_bytes(scratch->stack, ARCH_SIGNAL_WORDS * 8, native->stack + ARCH_SIGNAL_OFFSET))
 		return DT_TRUNCATION_unreadable;
 	native->pc = saved[ARCH_SIGNAL_PC];
 	native->stack = saved[ARCH_SIGNAL_STACK];
@@ -242,7 +244,7 @@ static __always_inline enum dt_truncation native_follow_signal(struct dt_scratch
 	native->how = DT_FRAME_INTERRUPTED;
 	/* The handler does not return behind a call, but to the start of this frame's code. */
 	if (native->index >= 0)
-		scratch->traceback.frames[native->index & (DT_TRACEBACK_FRAMES_MAX - 1)].instruction = DT_FRAME_INTERRUPTED;
+		scratch->traceback.frames[native->index & (DT_TRACEBACK_FRAMES_MAX - 1)].instruction |= DT_FRAME_INTERRUPTED;
 	return DT_TRUNCATION_none;
 }
 
@@ -310,6 +312,25 @@ static __always_inline enum dt_truncation native_mix_file(const struct dt_proces
 	return DT_TRUNCATION_none;
 }
 
+/* The mapping was found by file.bpf.h: one bit of native_state.flags beside DT_MAPPING_…, never of a known rule. */
+#define NATIVE_BY_FILE 0x80000000u
+
+/* Userspace has not read the mapping, and may never: the frame itself says what it needs to know. */
+static __always_inline void native_place_frame(struct dt_scratch *scratch)
+{
+	const struct native_state *native = &scratch->native;
+	struct dt_traceback_event *traceback = &scratch->traceback;
+	struct dt_frame *frame = &traceback->frames[native->index & (DT_TRACEBACK_FRAMES_MAX - 1)];
+
+	if (native->index < 0)
+		return;
+	frame->where = DT_FRAME_PLACE(native->file, native->pc - native->start + native->file_offset);
+	frame->instruction |= DT_FRAME_IN_FILE;
+	/* Numbered as it will be when the mapping is known, unless something else may have lain there before. */
+	if (image_state(traceback->event.slot)->removals)
+		traceback->traceback = hash_mix(traceback->traceback, native->file);
+}
+
 /*
  * Finds the rule of the current frame into native->rule. A version of mappings never changes, so what was found in it once
  * holds, but for libraries that may have gone.
@@ -327,9 +348,13 @@ static __always_inline enum dt_truncation native_find(const struct dt_process *p
 			if (truncation)
 				return truncation;
 		}
+		native->rule = native_find_rule(scratch, address);
+		if (native->flags & NATIVE_BY_FILE) {
+			native_place_frame(scratch);
+			return DT_TRUNCATION_none;
+		}
 		*known = (struct native_known_rule){ .address = address, .mappings_version = process->mappings_version,
-						     .rule = native_find_rule(scratch, address), .flags = native->flags,
-						     .file = native->file };
+						     .rule = native->rule, .flags = native->flags, .file = native->file };
 	}
 	native->rule = known->rule;
 	return known->flags & DT_MAPPING_REMOVABLE ? native_mix_file(process, scratch, known->file) : DT_TRUNCATION_none;

@@ -44,6 +44,8 @@ struct native_state {
 	__u32 is_outermost;             /* nobody called this frame */
 	__s32 index;                    /* of this frame in the traceback; −1: not kept */
 	__u32 rule;                     /* of this frame */
+	__u64 file_offset;              /* NATIVE_BY_FILE: of the mapping's start */
+	struct dt_file_key file_key;    /* … and what file that is */
 };
 
 /* A rule that was looked up before, so that it need not be searched again. */
@@ -93,6 +95,12 @@ struct dt_scratch {
 	__u64 stack[STACK_WINDOW_WORDS]; /* a piece of the native stack */
 	struct native_known_rule known_rules[1 << NATIVE_KNOWN_BITS];
 	struct dt_traceback_event traceback;
+};
+
+/* What the turns of a walk have in common. */
+struct walk {
+	const struct dt_process *process;
+	struct dt_scratch *scratch;
 };
 
 /*

@@ -67,10 +67,15 @@ static __always_inline void walk_arrive(const struct dt_process *process, struct
 		scratch->native.index = frame_push(scratch, DT_FRAME_NATIVE, scratch->native.pc, scratch->native.how);
 }
 
-static __always_inline void walk_native(const struct dt_process *process, struct dt_scratch *scratch)
+static __always_inline void walk_native(struct walk *walk)
 {
+	const struct dt_process *process = walk->process;
+	struct dt_scratch *scratch = walk->scratch;
 	enum dt_truncation truncation = native_step(process, scratch);
 
+	/* Programs that are not followed from their first moment on have no such. */
+	if (truncation == DT_TRUNCATION_unknown_mapping && config.follow && file_find_mapping(walk))
+		return;                 /* with the next turn the same frame again */
 	if (!truncation && !scratch->native.is_outermost) {
 		walk_arrive(process, scratch);
 		return;
@@ -101,18 +106,13 @@ static __always_inline void walk_python(const struct dt_process *process, struct
 		scratch->traceback.truncation = DT_TRUNCATION_python_unplaced;
 }
 
-struct walk {
-	const struct dt_process *process;
-	struct dt_scratch *scratch;
-};
-
 static long walk_step(__u32 index, void *context)
 {
-	const struct walk *walk = context;
+	struct walk *walk = context;
 
 	(void)index;
 	if (walk->scratch->phase == WALK_NATIVE)
-		walk_native(walk->process, walk->scratch);
+		walk_native(walk);
 	else
 		walk_python(walk->process, walk->scratch);
 	return walk->scratch->phase == WALK_DONE;

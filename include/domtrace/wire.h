@@ -371,6 +371,26 @@ struct dt_mapping_row {
 };
 
 /*
+ * map `files`: files whose unwind tables are there, by what the kernel knows them by. Frames in mappings that userspace has not read
+ * yet, as those of a program's first milliseconds, are walked by these. Only files whose code is mapped with one distance between
+ * offsets and addresses have a row.
+ */
+#define DT_FILES_MAX 16384
+
+struct dt_file_key {
+	__u64 inode;
+	__u32 device;                   /* of its file system: major << 20 | minor (include/linux/kdev_t.h: MKDEV()) */
+	__u32 reserved;
+};
+
+struct dt_file_row {
+	__u64 base;                     /* offset in the file of the first page that the table describes; it may lie before the file: modulo 2^64 */
+	__u32 pages, page_count;        /* as in struct dt_mapping_row */
+	__u32 number;                   /* no other file of the session has it */
+	__u32 reserved;
+};
+
+/*
  * The tables are one array of 32-bit words in chunks (map `unwind_chunks`: array of maps; each inner map is an array of
  * one value of DT_UNWIND_CHUNK_WORDS words), made as they are needed. Equal tables, of one build id, stand there once.
  *
@@ -494,6 +514,10 @@ enum dt_frame_kind {
  */
 #define DT_FRAME_INTERRUPTED 1          /* not a return address: a signal came there, or its handler returns to there */
 #define DT_FRAME_CHAINED 2              /* found along frame pointers, or by a derived rule: if no call stands before it, it is none */
+#define DT_FRAME_IN_FILE 4              /* in a mapping that userspace has not read: `where` is DT_FRAME_PLACE() */
+
+#define DT_FRAME_OFFSET_BITS 40
+#define DT_FRAME_PLACE(number, offset) ((__u64)(number) << DT_FRAME_OFFSET_BITS | (offset)) /* dt_file_row.number, offset in the file */
 
 struct dt_frame {
 	__u64 where;
@@ -559,6 +583,7 @@ _Static_assert(sizeof(struct dt_process) == sizeof(struct dt_interpreter) + 32 +
 _Static_assert(sizeof(struct dt_process_state) == 96 && sizeof(struct dt_choice) == 56, "image or choice has padding");
 _Static_assert(sizeof(struct dt_past_key) == 24, "past rows grew");
 _Static_assert(sizeof(struct dt_mapping_row) == 40 && sizeof(struct dt_unwind_rule) == 8, "unwind tables grew");
+_Static_assert(sizeof(struct dt_file_key) == 16 && sizeof(struct dt_file_row) == 24, "files have padding");
 _Static_assert(sizeof(struct dt_frame) == 16 && sizeof(struct dt_traceback_event) == 32 + 16 * DT_TRACEBACK_FRAMES_MAX, "traceback record");
 _Static_assert(sizeof(struct dt_code_event) == 72 + DT_CODE_FILE_BYTES + DT_CODE_NAME_BYTES + DT_CODE_LINES_BYTES, "code record");
 

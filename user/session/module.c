@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/sysmacros.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -124,6 +125,55 @@ static int store_unwind_table(struct dt_modules *modules, struct dt_module *modu
 	module->unwind = (struct dt_unwind_place){ .lost = true };
 	dt_log_warning(modules->log, "no room for the unwind table of %s: native tracebacks through it are truncated", module->path);
 	return 0;
+}
+
+/* Are all of its code's offsets in the file as far from its addresses? Only then it takes no more than the file to find its table. */
+static bool find_distance(const struct dt_elf *elf, uint64_t *ret_distance)
+{
+	uint64_t start, end, offset;
+	size_t count = 0;
+
+	for (; dt_elf_text_range(elf, count, &start, &end); count++) {
+		if (dt_elf_vaddr_to_offset(elf, start, &offset) || (count && start - offset != *ret_distance))
+			return false;
+		*ret_distance = start - offset;
+	}
+	return count;
+}
+
+static struct dt_file_key file_key(const struct dt_module *module)
+{
+	return (struct dt_file_key){
+		.inode = module->key.inode,
+		.device = major(module->key.device) << 20 | minor(module->key.device),
+	};
+}
+
+/* Programs find it by themselves from now on. */
+static void show_file(const struct dt_modules *modules, struct dt_module *module)
+{
+	const struct dt_file_key key = file_key(module);
+	uint64_t distance;
+
+	module->leaving = false;
+	if (!modules->unwind || !module->elf || module->key.device == DT_MODULE_VDSO_DEVICE || module->unwind.lost ||
+	    !find_distance(module->elf, &distance))
+		return;
+	dt_unwind_show_file(modules->unwind, &key, &(struct dt_file_row){
+		.base = module->unwind.vaddr - distance,
+		.pages = module->unwind.pages,
+		.page_count = module->unwind.page_count,
+		.number = module->number,
+	});
+}
+
+static void hide_file(const struct dt_modules *modules, struct dt_module *module)
+{
+	const struct dt_file_key key = file_key(module);
+
+	module->leaving = true;
+	if (modules->unwind)
+		dt_unwind_hide_file(modules->unwind, &key);
 }
 
 /*
@@ -272,9 +322,19 @@ int dt_modules_get(struct dt_modules *modules, pid_t pid, const struct dt_mappin
 		module->number = ++modules->numbers;
 		module->turn = modules->turn;
 		HASH_ADD(hh, modules->table, key, sizeof(module->key), module);
+		HASH_ADD(by_number, modules->numbered, number, sizeof(module->number), module);
+		show_file(modules, module);
 	}
 	*ret_module = module;
 	return 0;
+}
+
+struct dt_module *dt_modules_find(const struct dt_modules *modules, uint32_t number)
+{
+	struct dt_module *module;
+
+	HASH_FIND(by_number, modules->numbered, &number, sizeof(number), module);
+	return module;
 }
 
 /* ---- those that are not needed any more -------------------------------------------------------------------------- */
@@ -307,6 +367,7 @@ bool dt_modules_in_use(const struct dt_modules *modules, const struct dt_module 
 static void remove_module(struct dt_modules *modules, struct dt_module *module)
 {
 	HASH_DEL(modules->table, module);
+	HASH_DELETE(by_number, modules->numbered, module);
 	if (modules->unwind && !module->original)
 		dt_unwind_remove_table(modules->unwind, &module->unwind);
 	module_free(module);
@@ -322,27 +383,46 @@ static int compare_use(const void *left, const void *right)
 	return (int)!a->original - (int)!b->original;
 }
 
-void dt_modules_prune(struct dt_modules *modules)
+bool dt_modules_select(struct dt_modules *modules)
 {
 	DT_FREE struct dt_module **idle = calloc(HASH_COUNT(modules->table) + 1, sizeof(struct dt_module *));
 	struct dt_module *module, *next;
-	size_t count = 0;
+	size_t count = 0, selected = 0;
 
 	if (!idle)                      /* another time */
-		return;
+		return false;
 	HASH_ITER(hh, modules->table, module, next) {
 		if (dt_modules_in_use(modules, module))
 			continue;
-		if (module->elf)
+		if (module->elf) {
 			idle[count++] = module;
-		else                    /* its file is not held open: another may have its number soon */
-			remove_module(modules, module);
+			continue;
+		}
+		hide_file(modules, module); /* its file is not held open: another may have its number soon */
+		selected++;
 	}
 	if (count)
 		qsort(idle, count, sizeof(*idle), compare_use);
-	for (size_t i = 0; i + DT_MODULES_IDLE_MAX < count; i++)
-		remove_module(modules, idle[i]);
-	modules->kept = HASH_COUNT(modules->table);
+	for (size_t i = 0; i + DT_MODULES_IDLE_MAX < count; i++, selected++)
+		hide_file(modules, idle[i]);
+	modules->kept = HASH_COUNT(modules->table) - selected;
+	return selected;
+}
+
+/* Of copies the original last. */
+void dt_modules_prune(struct dt_modules *modules)
+{
+	struct dt_module *module, *next;
+
+	for (int originals = 0; originals < 2; originals++)
+		HASH_ITER(hh, modules->table, module, next) {
+			if (!module->leaving || (module->original == NULL) != originals)
+				continue;
+			if (dt_modules_in_use(modules, module))
+				show_file(modules, module);
+			else
+				remove_module(modules, module);
+		}
 }
 
 bool dt_modules_are_many(const struct dt_modules *modules)
@@ -360,6 +440,7 @@ void dt_modules_clear(struct dt_modules *modules)
 {
 	struct dt_module *module, *next;
 
+	HASH_CLEAR(by_number, modules->numbered);
 	HASH_ITER(hh, modules->table, module, next) {
 		HASH_DEL(modules->table, module);
 		module_free(module);

@@ -43,7 +43,8 @@ struct dt_module {
 	struct dt_links links;          /* of probes in all processes */
 	uint64_t attached_ns;           /* when they were put there (CLOCK_MONOTONIC); 0: they are not */
 	uint64_t turn;                  /* dt_modules.turn when it was last in use */
-	UT_hash_handle hh;
+	bool leaving;                   /* the programs do not find it by themselves any more */
+	UT_hash_handle hh, by_number;
 };
 
 /* Is it the vDSO? No file, but code that the kernel maps into every process; it has nothing to attach to. */
@@ -53,7 +54,7 @@ struct dt_module {
 #define DT_MODULES_IDLE_MAX 64
 
 struct dt_modules {
-	struct dt_module *table;
+	struct dt_module *table, *numbered;
 	uint32_t numbers;               /* given out */
 	uint64_t turn;                  /* how often it was looked which are in use */
 	size_t kept;                    /* how many there were after that */
@@ -69,14 +70,18 @@ struct dt_modules {
  * stays until dt_modules_prune() finds that nobody has said that it is in use. A file that is not ELF gives a module without `elf`. -ENOENT: the file cannot be opened any more. -ENOMEM.
  */
 int dt_modules_get(struct dt_modules *modules, pid_t pid, const struct dt_mapping *mapping, struct dt_module **ret_module);
+/* The one with that number; NULL: it has gone. */
+struct dt_module *dt_modules_find(const struct dt_modules *modules, uint32_t number);
 /*
- * Begin, name all that are in use (NULL does nothing), prune: others go, but for the last DT_MODULES_IDLE_MAX. No program may walk by
- * their tables any more.
+ * Those that are not needed any more go, but for the last DT_MODULES_IDLE_MAX. Begin and name all that are in use (NULL does nothing);
+ * select whom the programs shall not come to by themselves any more: false if that is nobody. When all that ran then have ended, and
+ * what they sent has been taken in, begin again and name all; prune: of the selected, those that are not in use now go.
  */
 void dt_modules_begin(struct dt_modules *modules);
 void dt_modules_use(struct dt_modules *modules, struct dt_module *module);
 void dt_modules_use_maps(struct dt_modules *modules, const struct dt_maps *maps);
 bool dt_modules_in_use(const struct dt_modules *modules, const struct dt_module *module);
+bool dt_modules_select(struct dt_modules *modules);
 void dt_modules_prune(struct dt_modules *modules);
 /* Is it time to do so, with so many that have come since? */
 bool dt_modules_are_many(const struct dt_modules *modules);

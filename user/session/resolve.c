@@ -216,11 +216,11 @@ static size_t find_call(const struct dt_module *module, uint64_t last_vaddr)
 	return 0;
 }
 
-/* Code of an ELF file. -ENXIO: of no segment of it. */
-static int add_in_file(struct dt_resolve *resolve, pid_t pid, struct dt_module *module, const struct dt_mapping *mapping, uint64_t address,
-		       bool exact, struct dt_resolve_place *ret_place)
+/* Code of an ELF file, by its offset there. -ENXIO: of no segment of it. */
+static int add_in_file(struct dt_resolve *resolve, pid_t pid, struct dt_module *module, uint64_t offset, bool exact,
+		       struct dt_resolve_place *ret_place)
 {
-	uint64_t offset = address - mapping->start + mapping->offset, vaddr;
+	uint64_t vaddr;
 	struct dt_known_place from = { .key = { .module = module->number } }, *place;
 	size_t length;
 	int error = dt_elf_offset_to_vaddr(module->elf, offset - !exact, &vaddr);
@@ -307,11 +307,21 @@ int dt_resolve_add(struct dt_resolve *resolve, const struct dt_traced *traced, c
 	if (error == -ENOMEM)
 		return error;
 	if (!error && module && module->elf) {
-		error = add_in_file(resolve, traced->pid, module, mapping, address, exact, ret_place);
+		error = add_in_file(resolve, traced->pid, module, address - mapping->start + mapping->offset, exact, ret_place);
 		if (error != -ENXIO)
 			return error;
 	}
 	return add_elsewhere(resolve, traced->image, mapping, address, exact, ret_place);
+}
+
+int dt_resolve_add_in_file(struct dt_resolve *resolve, const struct dt_traced *traced, uint32_t number, uint64_t offset, bool exact,
+			   struct dt_resolve_place *ret_place)
+{
+	struct dt_module *module = dt_modules_find(resolve->opts.modules, number);
+	int error = module && module->elf ? add_in_file(resolve, traced->pid, module, offset, exact, ret_place) : -ENXIO;
+
+	/* Not code after all: where it lay in the process is not known. */
+	return error == -ENXIO ? add_elsewhere(resolve, traced->image, NULL, !exact, exact, ret_place) : error;
 }
 
 void dt_resolve_remove_process(struct dt_resolve *resolve, const struct dt_traced *traced)

@@ -48,6 +48,9 @@ void dt_resolve_add_process(struct dt_resolve *resolve, const struct dt_traced *
  */
 int dt_resolve_add(struct dt_resolve *resolve, const struct dt_traced *traced, const struct dt_maps *maps, uint64_t address, bool exact,
 		   struct dt_resolve_place *ret_place);
+/* The same by the number of a module and an offset in its file. Without code there it is the place of address 0. -ENOMEM. */
+int dt_resolve_add_in_file(struct dt_resolve *resolve, const struct dt_traced *traced, uint32_t number, uint64_t offset, bool exact,
+			   struct dt_resolve_place *ret_place);
 /* No event of it will come any more. */
 void dt_resolve_remove_process(struct dt_resolve *resolve, const struct dt_traced *traced);
 

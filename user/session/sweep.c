@@ -124,16 +124,25 @@ static int remove_done(struct dt_session *session, const bool gone[DT_PROCESSES_
 	return error;
 }
 
-/* What only those had that are gone goes, too. */
-static int prune(struct dt_session *session)
+static void use_modules(struct dt_session *session)
 {
-	int error = dt_tracebacks_prune(session->tracebacks);
-
 	dt_modules_begin(&session->modules);
 	dt_publish_use_modules(session->publish, &session->modules);
 	for (size_t i = 0; i < session->process_count; i++)
 		dt_traced_use_modules(session->processes[i], &session->modules);
 	dt_tracebacks_use_modules(session->tracebacks);
+}
+
+/* What only those had that are gone goes, too. */
+static int prune(struct dt_session *session)
+{
+	int error = dt_tracebacks_prune(session->tracebacks);
+
+	use_modules(session);
+	if (error || !dt_modules_select(&session->modules))
+		return error;
+	error = dt_session_wait(session);
+	use_modules(session);
 	dt_modules_prune(&session->modules);
 	return error;
 }

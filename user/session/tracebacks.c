@@ -228,6 +228,17 @@ static const struct dt_maps *maps_of(const struct dt_maps *maps, const struct dt
 	return is_last && event->truncation == DT_TRUNCATION_stale_mapping ? &none : maps;
 }
 
+static int add_native_frame(struct dt_tracebacks *tracebacks, const struct dt_traced *traced, const struct dt_maps *maps,
+			    const struct dt_frame *frame, struct dt_resolve_place *ret_place)
+{
+	bool exact = frame->instruction & DT_FRAME_INTERRUPTED;
+
+	if (frame->instruction & DT_FRAME_IN_FILE)
+		return dt_resolve_add_in_file(tracebacks->resolve, traced, (uint32_t)(frame->where >> DT_FRAME_OFFSET_BITS),
+					      frame->where & ((1ull << DT_FRAME_OFFSET_BITS) - 1), exact, ret_place);
+	return dt_resolve_add(tracebacks->resolve, traced, maps, frame->where, exact, ret_place);
+}
+
 /*
  * Notes the frames of a record, innermost first, in `numbers`; returns how many are right or an error. Some were found along frame
  * pointers: where one is such that nobody can have called it, the chain was not one.
@@ -243,8 +254,7 @@ static int add_frames(struct dt_tracebacks *tracebacks, const struct dt_traced *
 		if (frame->kind == DT_FRAME_PYTHON) {
 			error = add_python_frame(tracebacks, traced->image, frame, &numbers[i]);
 		} else {
-			error = dt_resolve_add(tracebacks->resolve, traced, maps_of(maps, event, i), frame->where,
-					       frame->instruction & DT_FRAME_INTERRUPTED, &place);
+			error = add_native_frame(tracebacks, traced, maps_of(maps, event, i), frame, &place);
 			if (!error && frame->instruction & DT_FRAME_CHAINED && !place.called)
 				return (int)i;
 			numbers[i] = place.number;

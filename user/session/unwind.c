@@ -269,6 +269,16 @@ void dt_unwind_remove_table(struct dt_unwind *unwind, const struct dt_unwind_pla
 		dt_extents_give(&unwind->words, place->words);
 }
 
+void dt_unwind_show_file(struct dt_unwind *unwind, const struct dt_file_key *key, const struct dt_file_row *row)
+{
+	bpf_map_update_elem(bpf_map__fd(unwind->bpf->maps.files), key, row, BPF_ANY);
+}
+
+void dt_unwind_hide_file(struct dt_unwind *unwind, const struct dt_file_key *key)
+{
+	bpf_map_delete_elem(bpf_map__fd(unwind->bpf->maps.files), key);
+}
+
 /* ---- mappings ------------------------------------------------------------------------------------------------------- */
 
 int dt_unwind_add_mappings(struct dt_unwind *unwind, const struct dt_mapping_row *rows, uint32_t count, uint32_t *ret_first)

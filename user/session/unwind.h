@@ -36,6 +36,13 @@ int dt_unwind_add_table(struct dt_unwind *unwind, const struct dt_unwind_table *
 /* Gives its room back; its rules stay. No program may look at it any more. */
 void dt_unwind_remove_table(struct dt_unwind *unwind, const struct dt_unwind_place *place);
 
+/*
+ * Programs find the table of this file, whose row says where it stands, in mappings that have not been read: or do so no more, for those
+ * that have not begun yet. Without the room or the memory for it they do not; that is counted for each traceback.
+ */
+void dt_unwind_show_file(struct dt_unwind *unwind, const struct dt_file_key *key, const struct dt_file_row *row);
+void dt_unwind_hide_file(struct dt_unwind *unwind, const struct dt_file_key *key);
+
 /* Stores the mappings of a process, side by side. -ENOSPC. */
 int dt_unwind_add_mappings(struct dt_unwind *unwind, const struct dt_mapping_row *rows, uint32_t count, uint32_t *ret_first);
 /* Gives their rows back. No program may look at them any more. */

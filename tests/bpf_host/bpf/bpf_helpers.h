@@ -49,6 +49,7 @@ static void *host_task_storage(const void *map, __u64 flags);
 #define bpf_task_storage_get(map, task, value, flags) ((void)(task), host_task_storage(map, flags))
 
 struct task_struct;
+struct vm_area_struct;
 struct pt_regs;
 
 static long bpf_ringbuf_output(void *map, const void *data, __u64 size, __u64 flags);
@@ -59,6 +60,8 @@ static long bpf_probe_read_user(void *to, __u32 size, const void *address);
 static __u64 bpf_get_current_pid_tgid(void);
 static long bpf_get_ns_current_pid_tgid(__u64 device, __u64 inode, struct bpf_pidns_info *info, __u32 size);
 static struct task_struct *bpf_get_current_task_btf(void);
+static long bpf_find_vma(struct task_struct *task, __u64 address, long (*note)(struct task_struct *, struct vm_area_struct *, void *),
+			 void *context, __u64 flags);
 static __u64 bpf_get_attach_cookie(struct pt_regs *ctx);
 static __u64 bpf_get_func_ip(struct pt_regs *ctx);
 static long bpf_send_signal_thread(__u32 signal);

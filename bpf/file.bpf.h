@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * file: mappings that userspace has not read yet, found in the kernel's own: those of a program in its first milliseconds, and
+ * of a library that was loaded a moment ago. What file is mapped there is enough, if its unwind table is there already.
+ */
+
+/* Notes what is mapped at an address; nothing if that is no code of a file. */
+static long file_note_mapping(struct task_struct *task, struct vm_area_struct *area, void *context)
+{
+	struct native_state *native = &((const struct walk *)context)->scratch->native;
+	const struct inode *inode = area->vm_file ? area->vm_file->f_inode : NULL;
+
+	(void)task;
+	if (!inode || !(area->vm_flags & VM_EXEC))
+		return 0;
+	native->start = area->vm_start;
+	native->bytes = area->vm_end - area->vm_start;
+	native->file_offset = (__u64)area->vm_pgoff * DT_UNWIND_PAGE_BYTES;
+	native->file_key.inode = inode->i_ino;
+	native->file_key.device = inode->i_sb->s_dev;
+	native->file_key.reserved = 0;
+	return 0;
+}
+
+/*
+ * Makes the mapping of the current frame's address the current one. False: its file is not known, or another thread is changing the
+ * mappings at this moment.
+ */
+static __always_inline bool file_find_mapping(struct walk *walk)
+{
+	struct native_state *native = &walk->scratch->native;
+	const struct dt_file_row *file = NULL;
+
+	native->bytes = 0;
+	bpf_find_vma(bpf_get_current_task_btf(), native_address(native), file_note_mapping, walk, 0);
+	if (native->bytes && !((native->file_offset + native->bytes) >> DT_FRAME_OFFSET_BITS))
+		file = bpf_map_lookup_elem(&files, &native->file_key);
+	if (!file) {
+		native->bytes = 0;
+		return false;
+	}
+	native->base = native->start - native->file_offset + file->base;
+	native->pages = file->pages;
+	native->page_count = file->page_count;
+	native->file = file->number;
+	native->flags = NATIVE_BY_FILE;
+	return true;
+}

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Frames in mappings that userspace has not read: walked by the file's table, and sent as places in it. */
+#include "coded_file.h"
+
+#define NUMBER 77
+#define OFFSET 0x3000ull                /* of CODE in the file */
+
+static struct super_block file_system = { .s_dev = 8 << 20 | 1 };
+static struct inode inode = { .i_ino = 4711, .i_sb = &file_system };
+static struct file file = { .f_inode = &inode };
+
+static const struct dt_unwind_rule rules[] = {
+	{ .cfa = DT_CFA_STACK, .cfa_offset = 8 },
+	{ .cfa = DT_CFA_STACK, .cfa_offset = 16 },
+	{ .cfa = DT_CFA_END },
+};
+
+static struct dt_file_row *show_file(void)
+{
+	const struct dt_file_key key = { .inode = inode.i_ino, .device = file_system.s_dev };
+	struct dt_file_row row = { .base = OFFSET, .pages = mappings[0].pages, .page_count = PAGES, .number = NUMBER };
+
+	assert_int_equal(bpf_map_update_elem(&files, &key, &row, BPF_ANY), 0);
+	return bpf_map_lookup_elem(&files, &key);
+}
+
+/* FUNCTION(0), called by FUNCTION(1), called by FUNCTION(2); mapped, and not read. */
+static int setup(void **state)
+{
+	next_word = 0;
+	next_rule = DT_UNWIND_RULE_CHAIN;
+	host_setup(state);
+	host_config()->follow = DT_FOLLOW_ALL;
+	host_process(HOST_TGID)->mapping_count = host_process(HOST_TGID)->mappings_version = 0;
+	put_file(rules, 3);
+	host_areas[0] = (struct vm_area_struct){ .vm_start = CODE, .vm_end = CODE + PAGES * DT_UNWIND_PAGE_BYTES, .vm_flags = VM_EXEC,
+						 .vm_pgoff = OFFSET / DT_UNWIND_PAGE_BYTES, .vm_file = &file };
+	host_area_count = 1;
+	show_file();
+	*host_slot(STACK) = CALL(1);
+	*host_slot(STACK + 16) = CALL(2);
+	return 0;
+}
+
+static __u64 place(__u64 address)
+{
+	return DT_FRAME_PLACE(NUMBER, address - CODE + OFFSET);
+}
+
+static const struct dt_traceback_event *expect_places(void)
+{
+	const struct dt_traceback_event *event = walk_from(CALL(0));
+
+	assert_int_equal(event->truncation, DT_TRUNCATION_none);
+	assert_int_equal(event->frame_count, 3);
+	assert_int_equal(event->total_frames, 3);
+	for (__u32 i = 0; i < 3; i++) {
+		assert_int_equal(event->frames[i].where, place(CALL(i)));
+		assert_int_equal(event->frames[i].instruction, DT_FRAME_IN_FILE);
+		assert_int_equal(event->frames[i].kind, DT_FRAME_NATIVE);
+	}
+	return event;
+}
+
+/* Nothing is known of the mapping: as before, and userspace is asked. */
+static void expect_unknown(void)
+{
+	const struct dt_traceback_event *event;
+
+	host_time_ns += 200000000;
+	event = walk_from(CALL(0));
+	assert_int_equal(event->truncation, DT_TRUNCATION_unknown_mapping);
+	assert_int_equal(event->frame_count, 1);
+	assert_int_equal(event->frames[0].where, CALL(0));
+	assert_int_equal(event->frames[0].instruction, 0);
+	assert_non_null(host_event(DT_EVENT_UNKNOWN, 0));
+}
+
+/* The traceback has the number that it has when the mapping is known. */
+static void test_whole(void **state)
+{
+	const struct dt_traceback_event *event;
+	__u64 number;
+
+	(void)state;
+	number = expect_places()->traceback;
+	assert_int_equal(expect_places()->traceback, number);
+	assert_int_equal(host_counter(DT_COUNTER_truncated_unknown_mapping), 0);
+	host_process(HOST_TGID)->mapping_count = 1;
+	host_process(HOST_TGID)->mappings_version = 5;
+	event = walk_from(CALL(0));
+	assert_int_equal(event->traceback, number);
+	assert_int_equal(event->frames[1].where, CALL(1));
+	assert_int_equal(event->frames[1].instruction, 0);
+}
+
+/* Of the file's first page there may be none in the table, or more than in the file. */
+static void test_table_that_begins_elsewhere(void **state)
+{
+	struct dt_file_row *row = show_file();
+	const struct dt_traceback_event *event;
+
+	(void)state;
+	row->base = OFFSET + DT_UNWIND_PAGE_BYTES;      /* of what lies before it nothing is known: frame pointers */
+	event = walk_from(CALL(0));
+	assert_int_equal(event->truncation, DT_TRUNCATION_none);
+	assert_int_equal(event->frame_count, 1);
+	row->base = OFFSET - 0x10000;                   /* the same file with its table from before its start on */
+	row->page_count = PAGES + 16;
+	row->pages = next_word;
+	for (__u32 page = 0; page < PAGES + 16; page++) {
+		*word_at(next_word++) = page < 16 ? 0 : *word_at(mappings[0].pages + 2 * (page - 16));
+		*word_at(next_word++) = page < 16 ? 0 : 16;
+	}
+	expect_places();
+}
+
+static void test_what_is_not_known(void **state)
+{
+	const struct dt_file_key key = { .inode = inode.i_ino, .device = file_system.s_dev };
+	const struct vm_area_struct area = host_areas[0];
+
+	(void)state;
+	host_areas[0].vm_file = NULL;
+	expect_unknown();
+	host_areas[0] = area;
+	host_areas[0].vm_flags = ~(unsigned long)VM_EXEC;
+	expect_unknown();
+	host_areas[0] = area;
+	host_areas[0].vm_pgoff = 1ul << (DT_FRAME_OFFSET_BITS - 12); /* so far that a frame cannot say it */
+	expect_unknown();
+	host_areas[0] = area;
+	host_area_count = 0;
+	expect_unknown();
+	host_area_count = 1;
+	host_areas_busy = -EBUSY;
+	expect_unknown();
+	host_areas_busy = 0;
+	file_system.s_dev++;
+	expect_unknown();
+	file_system.s_dev--;
+	expect_places();
+	assert_int_equal(bpf_map_delete_elem(&files, &key), 0);
+	expect_unknown();
+	show_file();
+	host_config()->follow = DT_FOLLOW_NONE;
+	expect_unknown();
+}
+
+/* A program that is known has loaded a library: its frames are places, those of the program addresses. Nothing of it is kept. */
+static void test_a_library_among_known_files(void **state)
+{
+	const struct dt_traceback_event *event;
+	__u64 library = CODE + 0x100000;
+
+	(void)state;
+	mappings[0].pages = next_word;          /* the program: the same functions, at CODE */
+	put_file(rules, 3);
+	host_process(HOST_TGID)->mapping_count = 1;
+	host_process(HOST_TGID)->mappings_version = 5;
+	host_areas[0].vm_start += library - CODE;
+	host_areas[0].vm_end += library - CODE;
+	*host_slot(STACK) = CALL(1) + library - CODE;
+	for (int again = 0; again < 2; again++) {
+		event = walk_from(CALL(0));
+		assert_int_equal(event->truncation, DT_TRUNCATION_none);
+		assert_int_equal(event->frame_count, 3);
+		assert_int_equal(event->frames[0].where, CALL(0));
+		assert_int_equal(event->frames[0].instruction, 0);
+		assert_int_equal(event->frames[1].where, place(CALL(1)));
+		assert_int_equal(event->frames[1].instruction, DT_FRAME_IN_FILE);
+		assert_int_equal(event->frames[2].where, CALL(2));
+		assert_int_equal(event->frames[2].instruction, 0);
+	}
+	host_area_count = 0;
+	assert_int_equal(walk_from(CALL(0))->truncation, DT_TRUNCATION_unknown_mapping);
+}
+
+static void test_signal(void **state)
+{
+	const struct dt_unwind_rule with_signal[] = { { .cfa = DT_CFA_STACK, .cfa_offset = 8 }, { .cfa = DT_CFA_SIGNAL }, { .cfa = DT_CFA_END } };
+	const struct dt_traceback_event *event;
+
+	(void)state;
+	put_file(with_signal, 3);
+	show_file();
+	*host_slot(STACK) = FUNCTION(1) + 1;
+	*host_slot(STACK + 8 + 168) = FUNCTION(2);
+	event = walk_from(CALL(0));
+	assert_int_equal(event->truncation, DT_TRUNCATION_none);
+	assert_int_equal(event->frame_count, 3);
+	assert_int_equal(event->frames[1].where, place(FUNCTION(1) + 1));
+	assert_int_equal(event->frames[1].instruction, DT_FRAME_IN_FILE | DT_FRAME_INTERRUPTED);
+	assert_int_equal(event->frames[2].where, place(FUNCTION(2)));
+	assert_int_equal(event->frames[2].instruction, DT_FRAME_IN_FILE | DT_FRAME_INTERRUPTED);
+}
+
+/* What is not kept has no place; and where something was unloaded before, the file is part of the number. */
+static void test_limit_and_number(void **state)
+{
+	const struct dt_traceback_event *event;
+	__u64 number;
+
+	(void)state;
+	number = expect_places()->traceback;
+	host_image(HOST_TGID)->removals = 2;
+	assert_int_not_equal(expect_places()->traceback, number);
+	host_image(HOST_TGID)->removals = 0;
+	host_config()->frame_limit = 2;
+	event = walk_from(CALL(0));
+	assert_int_equal(event->total_frames, 3);
+	assert_int_equal(event->frame_count, 2);
+	assert_int_equal(event->frames[1].where, place(CALL(1)));
+}
+
+#define file_test(test) cmocka_unit_test_setup_teardown(test, setup, host_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		file_test(test_whole),
+		file_test(test_table_that_begins_elsewhere),
+		file_test(test_what_is_not_known),
+		file_test(test_a_library_among_known_files),
+		file_test(test_signal),
+		file_test(test_limit_and_number),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -93,6 +93,7 @@ static void begin(struct scene *scene, const char *options, uint64_t answer_ns)
 	struct dt_module *module = &scene->module;
 
 	HASH_ADD(hh, scene->modules.table, key, sizeof(module->key), module);
+	HASH_ADD(by_number, scene->modules.numbered, number, sizeof(module->number), module);
 	struct dt_resolve_opts opts = { .modules = &scene->modules, .log = &scene->said.log, .answer_ns = answer_ns };
 
 	assert_int_equal(dt_resolve_new(&opts, &scene->resolve), 0);
@@ -102,6 +103,7 @@ static void begin(struct scene *scene, const char *options, uint64_t answer_ns)
 static void end(struct scene *scene)
 {
 	dt_resolve_free(scene->resolve);
+	HASH_CLEAR(by_number, scene->modules.numbered);
 	HASH_CLEAR(hh, scene->modules.table);
 	dt_elf_close(scene->module.elf);
 	dt_maps_clear(&scene->maps);
@@ -463,6 +465,40 @@ static void test_damaged_debug_information(void **state)
 	}
 }
 
+/* What a frame says of itself, whose mapping was not read, leads to the same places as the mapping does. */
+static void test_place_in_a_file(void **state)
+{
+	const struct dt_mapping *mapping;
+	struct dt_resolve_place place;
+	const struct dt_snapshot_frame *frames;
+	struct scene scene;
+	uint64_t offset;
+	size_t count;
+
+	(void)state;
+	begin(&scene, "-g", 0);
+	mapping = dt_maps_find(&scene.maps, scene.address);
+	offset = scene.address - mapping->start + mapping->offset;
+	for (int exact = 0; exact < 2; exact++) {
+		struct dt_resolve_place by_address = add(&scene, scene.address, exact);
+
+		assert_int_equal(dt_resolve_add_in_file(scene.resolve, &scene.traced, 1, offset, exact, &place), 0);
+		assert_int_equal(place.number, by_address.number);
+		assert_int_equal(place.called, by_address.called);
+	}
+	/* A file that has gone, and what is none of its code. */
+	for (uint32_t number = 1; number <= 2; number++) {
+		assert_int_equal(dt_resolve_add_in_file(scene.resolve, &scene.traced, number, 1ull << 39, false, &place), 0);
+		assert_false(place.called);
+		frames = dt_resolve_find(scene.resolve, place.number, &count);
+		assert_int_equal(count, 1);
+		assert_null(frames->module);
+		assert_null(frames->function);
+		assert_int_equal(frames->address, 0);
+	}
+	end(&scene);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -476,6 +512,7 @@ int main(void)
 		cmocka_unit_test(test_helper_dies_always),
 		cmocka_unit_test(test_helper_hangs),
 		cmocka_unit_test(test_damaged_debug_information),
+		cmocka_unit_test(test_place_in_a_file),
 	};
 
 	return cmocka_run_group_tests(tests, shell_enter, shell_leave);

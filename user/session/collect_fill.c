@@ -82,10 +82,8 @@ struct fill {
 	struct dt_snapshot *snapshot;
 	struct index *domains, *traces;
 	struct index *folded;           /* by owner and traceback: fold_inherited() */
-	struct {
-		const struct dt_traced *traced; /* NULL: none that is to be shown */
-		uint32_t process;       /* its row in the snapshot */
-	} slots[DT_PROCESSES_MAX];
+	struct dt_traced *by_slot[DT_PROCESSES_MAX]; /* NULL: none that is to be shown */
+	uint32_t processes[DT_PROCESSES_MAX]; /* by slot: its row in the snapshot */
 };
 
 static void add_tally(struct dt_tally *to, const struct dt_tally *tally)
@@ -120,7 +118,7 @@ static int add_domain(struct fill *fill, const struct dt_owner *owner, struct dt
 	const struct index *known = index_find(fill->domains, owner_key(owner), 0);
 	char name[DT_DOMAIN_NAME_SIZE];
 	struct dt_snapshot_domain domain = {
-		.process = fill->slots[dt_owner_slot(owner)].process,
+		.process = fill->processes[dt_owner_slot(owner)],
 		.source = (enum dt_source)(owner->process >> DT_OWNER_SOURCE_SHIFT),
 		.id = owner->domain,
 		.name = name,
@@ -162,7 +160,7 @@ static int add_trace(struct fill *fill, const struct dt_owner *owner, uint64_t n
 
 	if (index_find(fill->folded, owner_key(owner), number))
 		number = DT_TRACEBACK_LOST;
-	error = domain ? dt_tracebacks_copy(fill->tracebacks, fill->slots[dt_owner_slot(owner)].traced->image, number,
+	error = domain ? dt_tracebacks_copy(fill->tracebacks, fill->by_slot[dt_owner_slot(owner)]->image, number,
 					    fill->snapshot, &trace.traceback, &cut) : -EBADMSG;
 	if (error)
 		return error;
@@ -217,7 +215,7 @@ static int fold_inherited(struct fill *fill)
 	int error = 0;
 
 	HASH_ITER(hh, fill->collect->rows, row, next) {
-		const struct dt_traced *traced = fill->slots[dt_owner_slot(&row->key.owner)].traced;
+		const struct dt_traced *traced = fill->by_slot[dt_owner_slot(&row->key.owner)];
 
 		if (row->key.traceback != DT_TRACEBACK_LOST || !traced || traced->generation != 1 || row->key.generation != 1 ||
 		    !is_below_zero(row, traced))
@@ -250,10 +248,10 @@ static int fill_pass(struct fill *fill, bool totals)
 	int error = 0;
 
 	for (uint32_t slot = 0; slot < DT_PROCESSES_MAX && !error; slot++)
-		if (fill->slots[slot].traced)
-			error = add_inherited(fill, fill->slots[slot].traced, totals);
+		if (fill->by_slot[slot])
+			error = add_inherited(fill, fill->by_slot[slot], totals);
 	HASH_ITER(hh, fill->collect->rows, row, next) {
-		const struct dt_traced *traced = fill->slots[dt_owner_slot(&row->key.owner)].traced;
+		const struct dt_traced *traced = fill->by_slot[dt_owner_slot(&row->key.owner)];
 		struct dt_tally sum = row_sum(row);
 
 		if (error)
@@ -277,9 +275,11 @@ int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *process
 	for (int i = 0; i < DT_COUNTER_COUNT && !error; i++)
 		snapshot->counters[i] -= collect->counters_before[i];
 	for (size_t i = 0; i < count && !error; i++) {
-		fill->slots[processes[i]->slot].traced = processes[i];
-		fill->slots[processes[i]->slot].process = (uint32_t)i;
+		fill->by_slot[processes[i]->slot] = processes[i];
+		fill->processes[processes[i]->slot] = (uint32_t)i;
 	}
+	if (!error && snapshot->counters[DT_COUNTER_past_full])
+		error = dt_collect_amend(collect, fill->by_slot);
 	if (!error) {
 		fill->collect = collect;
 		fill->tracebacks = tracebacks;

@@ -29,5 +29,7 @@ static inline uint32_t dt_owner_slot(const struct dt_owner *owner)
 }
 
 int dt_collect_read_counters(struct dt_collect *collect, uint64_t counters[DT_COUNTER_COUNT]);
+/* Of processes, by slot, that freed more than they had and are known to have inherited: adds that to what they inherited. -ENOMEM. */
+int dt_collect_amend(const struct dt_collect *collect, struct dt_traced *const by_slot[DT_PROCESSES_MAX]);
 
 #endif

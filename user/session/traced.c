@@ -150,7 +150,8 @@ static int remember_attached(struct dt_traced *traced, struct dt_module *module)
 	return 0;
 }
 
-static void fill_untold(struct dt_process *row, const struct dt_module *module, uint64_t bias)
+/* False: there is no room for all of them. */
+static bool fill_untold(struct dt_process *row, const struct dt_module *module, uint64_t bias)
 {
 	size_t to = 0;
 
@@ -158,11 +159,12 @@ static void fill_untold(struct dt_process *row, const struct dt_module *module, 
 		while (to < DT_UNTOLD_MAX && row->untold[to].untrack)
 			to++;
 		if (to == DT_UNTOLD_MAX)
-			return;
+			return false;
 		row->untold[to] = module->untold[i];
 		row->untold[to].untrack += bias;
 		row->untold[to].track += row->untold[to].track ? bias : 0;
 	}
+	return true;
 }
 
 /* What the programs must know of the process, from all that it maps now. */
@@ -182,7 +184,6 @@ static void fill_row(const struct dt_traced *traced, struct dt_process *row, con
 		if (to < DT_ALLOCATOR_CALLS_MAX)
 			row->allocator_calls[to++] = module->allocator_calls[i] + bias;
 	}
-	fill_untold(row, module, bias);
 }
 
 /* A program, its loader and its C library stay as long as it runs. */
@@ -349,6 +350,11 @@ int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const
 			traced->late = true;
 		note_python(traced, module, target->log);
 		fill_row(traced, &row, module, bias);
+		if (!fill_untold(&row, module, bias) && !traced->untold_said) {
+			traced->untold_said = true;
+			dt_log_warning(target->log, "process %d has more than %d calls behind which NumPy may say nothing of a block: "
+				       "blocks may be missing", (int)traced->pid, DT_UNTOLD_MAX);
+		}
 		if (module->has_python_alloc && !traced->python_calls.alloc)
 			traced->python_calls = (struct dt_python_calls){ .alloc = &module->python_alloc, .bias = bias };
 		before = module;        /* a file may have several executable mappings, side by side */

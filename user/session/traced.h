@@ -47,6 +47,7 @@ struct dt_traced {
 	bool reported;                  /* its last tables have been in a snapshot */
 	bool stale;                     /* its mappings have changed */
 	bool late;                      /* some of its files were probed when it ran already */
+	bool untold_said;               /* that there is no room for all calls behind which a block may be untold */
 	struct dt_process_info info;
 	struct dt_module *python_module; /* NULL: none with a CPython was found */
 	const struct dt_python *python; /* owned by that; NULL: none found */

@@ -20,6 +20,7 @@
 #include <linux/bpf.h>
 #include <linux/errno.h>
 #include <linux/ptrace.h>
+#include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 

@@ -8,17 +8,14 @@
 static long file_note_mapping(struct task_struct *task, struct vm_area_struct *area, void *context)
 {
 	struct native_state *native = &((const struct walk *)context)->scratch->native;
-	const struct inode *inode = area->vm_file ? area->vm_file->f_inode : NULL;
+	const struct file *file = area->vm_file;
 
 	(void)task;
-	if (!inode || !(area->vm_flags & VM_EXEC))
+	if (!file || !(area->vm_flags & VM_EXEC) || !kernel_mapped_file(file, &native->file_key))
 		return 0;
 	native->start = area->vm_start;
 	native->bytes = area->vm_end - area->vm_start;
 	native->file_offset = (__u64)area->vm_pgoff * DT_UNWIND_PAGE_BYTES;
-	native->file_key.inode = inode->i_ino;
-	native->file_key.device = inode->i_sb->s_dev;
-	native->file_key.reserved = 0;
 	return 0;
 }
 

@@ -58,7 +58,27 @@ struct inode {
 } __attribute__((preserve_access_index));
 
 struct file {
+	unsigned int f_mode;
 	struct inode *f_inode;
+} __attribute__((preserve_access_index));
+
+struct dentry {
+	struct inode *d_inode;
+} __attribute__((preserve_access_index));
+
+struct path {
+	struct dentry *dentry;
+} __attribute__((preserve_access_index));
+
+/*
+ * The file that a stacking file system (overlayfs) has mapped in the place of its own, by which /proc/PID/maps still tells the mapping
+ * (fs/file_table.c, fs/proc/task_mmu.c: file_user_inode(), since 6.7; before that there is no such field, and maps tells the other one).
+ */
+#define FMODE_BACKING 0x2000000         /* include/linux/fs.h */
+
+struct backing_file {
+	struct file file;
+	struct path user_path;
 } __attribute__((preserve_access_index));
 
 /* A mapping of a process (include/linux/mm_types.h, mm.h). */
@@ -123,4 +143,22 @@ static __always_inline __u64 kernel_return_address(__u64 slot, __u64 found)
 		instance = instance->next;
 	}
 	return found;
+}
+
+/* What /proc/PID/maps knows a mapped file by. False: it cannot be read. */
+static __always_inline bool kernel_mapped_file(const struct file *file, struct dt_file_key *key)
+{
+	const struct backing_file *backing = (const void *)file;
+	const struct inode *inode = file->f_inode;
+	const struct super_block *file_system;
+	const struct dentry *dentry;
+
+	if (bpf_core_field_exists(backing->user_path) && file->f_mode & FMODE_BACKING &&
+	    (bpf_probe_read_kernel(&dentry, sizeof(dentry), &backing->user_path.dentry) ||
+	     bpf_probe_read_kernel(&inode, sizeof(inode), &dentry->d_inode)))
+		return false;
+	key->reserved = 0;
+	return !bpf_probe_read_kernel(&key->inode, sizeof(key->inode), &inode->i_ino) &&
+	       !bpf_probe_read_kernel(&file_system, sizeof(file_system), &inode->i_sb) &&
+	       !bpf_probe_read_kernel(&key->device, sizeof(key->device), &file_system->s_dev);
 }

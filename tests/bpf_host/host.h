@@ -638,6 +638,7 @@ static inline int host_setup(void **state)
 	host_frame_pointer = host_range_count = 0;
 	host_signal = host_namespace_tgid = host_uid = 0;
 	host_area_count = 0;
+	host_has_fields = 1;
 	host_areas_busy = 0;
 	memset(host_comm, 0, sizeof(host_comm));
 	memset(host_cgroups, 0, sizeof(host_cgroups));

@@ -7,7 +7,7 @@
 
 static struct super_block file_system = { .s_dev = 8 << 20 | 1 };
 static struct inode inode = { .i_ino = 4711, .i_sb = &file_system };
-static struct file file = { .f_inode = &inode };
+static struct backing_file file = { .file = { .f_inode = &inode } };
 
 static const struct dt_unwind_rule rules[] = {
 	{ .cfa = DT_CFA_STACK, .cfa_offset = 8 },
@@ -34,7 +34,7 @@ static int setup(void **state)
 	host_process(HOST_TGID)->mapping_count = host_process(HOST_TGID)->mappings_version = 0;
 	put_file(rules, 3);
 	host_areas[0] = (struct vm_area_struct){ .vm_start = CODE, .vm_end = CODE + PAGES * DT_UNWIND_PAGE_BYTES, .vm_flags = VM_EXEC,
-						 .vm_pgoff = OFFSET / DT_UNWIND_PAGE_BYTES, .vm_file = &file };
+						 .vm_pgoff = OFFSET / DT_UNWIND_PAGE_BYTES, .vm_file = &file.file };
 	host_area_count = 1;
 	show_file();
 	*host_slot(STACK) = CALL(1);
@@ -176,6 +176,27 @@ static void test_a_library_among_known_files(void **state)
 	assert_int_equal(walk_from(CALL(0))->truncation, DT_TRUNCATION_unknown_mapping);
 }
 
+/* A stacking file system maps a file of another one: maps tells what lies on top, on kernels that know it. */
+static void test_a_stacking_file_system(void **state)
+{
+	struct super_block below = { .s_dev = 1 };
+	struct inode real = { .i_ino = 5, .i_sb = &below };
+	struct dentry user = { .d_inode = &inode };
+
+	(void)state;
+	file = (struct backing_file){ .file = { .f_mode = FMODE_BACKING, .f_inode = &real }, .user_path = { .dentry = &user } };
+	expect_places();
+	host_has_fields = 0;
+	expect_unknown();
+	host_has_fields = 1;
+	for (unsigned int nth = 1; nth <= 5; nth++) { /* each of the reads fails */
+		host_trap = (struct host_trap){ .operation = HOST_READ_KERNEL, .nth = nth, .error = -EFAULT };
+		expect_unknown();
+	}
+	file = (struct backing_file){ .file = { .f_inode = &inode } };
+	expect_places();
+}
+
 static void test_signal(void **state)
 {
 	const struct dt_unwind_rule with_signal[] = { { .cfa = DT_CFA_STACK, .cfa_offset = 8 }, { .cfa = DT_CFA_SIGNAL }, { .cfa = DT_CFA_END } };
@@ -222,6 +243,7 @@ int main(void)
 		file_test(test_table_that_begins_elsewhere),
 		file_test(test_what_is_not_known),
 		file_test(test_a_library_among_known_files),
+		file_test(test_a_stacking_file_system),
 		file_test(test_signal),
 		file_test(test_limit_and_number),
 	};

@@ -9,7 +9,7 @@ from harness import PYTHON, WORKLOADS, Skip, expect, scaled, seconds
 from tables import domain_rows
 
 REDIS = "/usr/bin/redis-check-rdb"      # Debian's redis-tools: the server's binary under another name
-LOAD_SECONDS = scaled(60, 40)
+LOAD_SECONDS = scaled(130, 40)
 REQUESTS = str(scaled(25000, 3000))
 
 

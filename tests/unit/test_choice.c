@@ -20,20 +20,7 @@
 
 #include "base/cleanup.h"
 #include "session/choice.h"
-
-struct said {
-	unsigned int lines;
-	char last[512];
-};
-
-static void listen(void *context, enum dt_log_level level, const char *line)
-{
-	struct said *said = context;
-
-	assert_int_equal(level, DT_LOG_ERROR);
-	snprintf(said->last, sizeof(said->last), "%s", line);
-	said->lines++;
-}
+#include "said.h"
 
 static struct dt_choice chosen(struct dt_session_opts opts)
 {
@@ -41,7 +28,7 @@ static struct dt_choice chosen(struct dt_session_opts opts)
 	struct dt_choice choice;
 
 	memset(&choice, 0xff, sizeof(choice));
-	opts.log = (struct dt_log){ listen, &said };
+	opts.log = said_log(&said);
 	if (dt_choice_read(&opts, &choice))
 		fail_msg("%s", said.last);
 	assert_int_equal(said.lines, 0);
@@ -56,7 +43,7 @@ static void assert_refused(struct dt_session_opts opts, int error, const char *s
 
 	memset(&choice, 0x5a, sizeof(choice));
 	untouched = choice;
-	opts.log = (struct dt_log){ listen, &said };
+	opts.log = said_log(&said);
 	assert_int_equal(dt_choice_read(&opts, &choice), error);
 	assert_memory_equal(&choice, &untouched, sizeof(choice));
 	assert_int_equal(said.lines, 1);

@@ -12,22 +12,9 @@
 
 #include "base/cleanup.h"
 #include "session/domains.h"
+#include "said.h"
 
 #define WORDS_MAX 4
-
-struct said {
-	int lines;
-	char line[256];
-};
-
-static void say(void *context, enum dt_log_level level, const char *line)
-{
-	struct said *said = context;
-
-	assert_int_equal(level, DT_LOG_ERROR);
-	said->lines++;
-	snprintf(said->line, sizeof(said->line), "%s", line);
-}
 
 static void test_words(void **state)
 {
@@ -116,13 +103,13 @@ static void test_refusals(void **state)
 	(void)state;
 	for (size_t i = 0; i < DT_ARRAY_SIZE(cases); i++) {
 		struct said said = { 0 };
-		struct dt_log log = { .write = say, .context = &said };
+		struct dt_log log = said_log(&said);
 		struct dt_domains domains = { .count = 77 };
 
 		assert_int_equal(dt_domains_parse(cases[i].words, &log, &domains), -EINVAL);
 		assert_int_equal(said.lines, 1);
-		if (!strstr(said.line, cases[i].says))
-			fail_msg("'%s' does not say '%s'", said.line, cases[i].says);
+		if (!strstr(said.last, cases[i].says))
+			fail_msg("'%s' does not say '%s'", said.last, cases[i].says);
 		assert_int_equal(domains.count, 77);
 	}
 }

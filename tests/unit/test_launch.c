@@ -19,22 +19,9 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "target/launch.h"
+#include "said.h"
 
 #define PATIENCE_MS 20000
-
-struct said {
-	int lines;
-	char line[256];
-};
-
-static void say(void *context, enum dt_log_level level, const char *line)
-{
-	struct said *said = context;
-
-	assert_int_equal(level, DT_LOG_ERROR);
-	said->lines++;
-	snprintf(said->line, sizeof(said->line), "%s", line);
-}
 
 /* sh -c TEXT, held before its first instruction; its output comes out of *ret_output. */
 static void start(const char *text, struct dt_launch *launch, int *ret_output)
@@ -148,13 +135,13 @@ static void test_what_cannot_be_run(void **state)
 	for (size_t i = 0; i < DT_ARRAY_SIZE(cases); i++) {
 		char *argv[] = { (char *)(uintptr_t)cases[i].path, NULL };
 		struct said said = { 0 };
-		struct dt_log log = { .write = say, .context = &said };
+		struct dt_log log = said_log(&said);
 		struct dt_launch launch = { .pid = 77 };
 
 		assert_int_equal(dt_launch_start(argv, &log, &launch), cases[i].error);
 		assert_int_equal(said.lines, 1);
-		assert_non_null(strstr(said.line, cases[i].path));
-		assert_non_null(strstr(said.line, strerror(-cases[i].error)));
+		assert_non_null(strstr(said.last, cases[i].path));
+		assert_non_null(strstr(said.last, strerror(-cases[i].error)));
 		assert_int_equal(launch.pid, 77);
 		assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no child is left behind */
 	}

@@ -24,33 +24,20 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "target/process.h"
-
-struct said {
-	int lines;
-	char line[256];
-};
-
-static void say(void *context, enum dt_log_level level, const char *line)
-{
-	struct said *said = context;
-
-	assert_int_equal(level, DT_LOG_ERROR);
-	said->lines++;
-	snprintf(said->line, sizeof(said->line), "%s", line);
-}
+#include "said.h"
 
 /* Opening must fail with this error and say one sentence, which holds `part`. */
 static void expect_refused(pid_t pid, int error, const char *part)
 {
 	struct said said = { 0 };
-	struct dt_log log = { .write = say, .context = &said };
+	struct dt_log log = said_log(&said);
 	int pidfd = -7;
 
 	assert_int_equal(dt_process_open(pid, &log, &pidfd), error);
 	assert_int_equal(pidfd, -7);
 	assert_int_equal(said.lines, 1);
-	if (!strstr(said.line, part))
-		fail_msg("\"%s\" does not hold \"%s\"", said.line, part);
+	if (!strstr(said.last, part))
+		fail_msg("\"%s\" does not hold \"%s\"", said.last, part);
 }
 
 /* A child that stands still until it is killed. */
@@ -86,7 +73,7 @@ static void end_child(pid_t pid)
 static void test_open_becomes_readable_at_the_end(void **state)
 {
 	struct said said = { 0 };
-	struct dt_log log = { .write = say, .context = &said };
+	struct dt_log log = said_log(&said);
 	struct pollfd waiting = { .events = POLLIN };
 	pid_t pid = start_child();
 
@@ -183,13 +170,13 @@ static void test_open_needs_permission(void **state)
 	assert_true(pid >= 0);
 	if (!pid) {
 		struct said said = { 0 };
-		struct dt_log log = { .write = say, .context = &said };
+		struct dt_log log = said_log(&said);
 		struct dt_process_info info;
 		int pidfd;
 
 		if (setgid(65534) || setuid(65534) || dt_process_open(target, &log, &pidfd) != -EACCES)
 			_exit(1);
-		if (said.lines != 1 || !strstr(said.line, "CAP_SYS_PTRACE"))
+		if (said.lines != 1 || !strstr(said.last, "CAP_SYS_PTRACE"))
 			_exit(2);
 		if (dt_process_read(target, &info) != -EACCES)
 			_exit(3);

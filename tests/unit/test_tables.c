@@ -14,20 +14,7 @@
 
 #include "base/cleanup.h"
 #include "session/tables.h"
-
-struct said {
-	unsigned int lines;
-	char last[512];
-};
-
-static void listen(void *context, enum dt_log_level level, const char *line)
-{
-	struct said *said = context;
-
-	assert_int_equal(level, DT_LOG_ERROR);
-	snprintf(said->last, sizeof(said->last), "%s", line);
-	said->lines++;
-}
+#include "said.h"
 
 static const struct dt_tables defaults = { .rows = {
 #define DT_TABLE(name, row_bytes, rows, help) [DT_TABLE_##name] = rows,
@@ -61,7 +48,7 @@ static void test_names(void **state)
 static void assert_rows(const char *const *texts, const struct dt_tables *expected)
 {
 	struct said said = { 0 };
-	struct dt_log log = { listen, &said };
+	struct dt_log log = said_log(&said);
 	struct dt_tables sizes;
 
 	memset(&sizes, 0xff, sizeof(sizes));
@@ -115,7 +102,7 @@ static void test_refused(void **state)
 		const char *const texts[] = { "codes=96", cases[i].text, "totals=192", NULL };
 		struct dt_tables sizes, untouched;
 		struct said said = { 0 };
-		struct dt_log log = { listen, &said };
+		struct dt_log log = said_log(&said);
 
 		memset(&sizes, 0x5a, sizeof(sizes));
 		untouched = sizes;

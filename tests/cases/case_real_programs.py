@@ -6,6 +6,7 @@ import re
 import subprocess
 import time
 
+import images
 from harness import PROJECT, Skip, expect, scaled, seconds
 from servers import Load, Nginx, Postgres, Python, Redis, program
 from tables import domain_rows, fail_if, frames_text, losses
@@ -24,47 +25,26 @@ def reasons():
         return set(re.findall(r"^DT_TRUNCATION\((\w+),", file.read(), re.MULTILINE)) | {"lost"}
 
 
-def maps(pid):
-    """[(start, end, file offset, path)] of what is mapped executable."""
-    rows = []
-    with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as file:
-        for line in file:
-            addresses, access, offset, _, _, *path = line.split(None, 5)
-            if "x" in access and path:
-                start, end = (int(word, 16) for word in addresses.split("-"))
-                rows.append((start, end, int(offset, 16), path[0].rstrip("\n")))
-    return rows
-
-
 def ends_of_threads(pid):
     """{(path, file offset)} behind the calls that the outermost frames of all threads are in, as elfutils walks them."""
     text = subprocess.run(
         [program("eu-stack", "elfutils"), "-p", str(pid)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, timeout=seconds(60), check=False)
     expect(text.returncode == 0, f"eu-stack on {pid}: {text.stderr.decode()}")
-    mapped, ends = maps(pid), set()
+    mapped, ends = images.mappings(pid), set()
     for stack in re.split(r"^TID \d+:$", text.stdout.decode(), flags=re.MULTILINE)[1:]:
         address = int(re.findall(r"^#\d+ +0x([0-9a-f]+)", stack, re.MULTILINE)[-1], 16)
-        ends |= {(path, address - start + offset) for start, end, offset, path in mapped if start < address <= end}
+        ends |= {(one.path, address - one.start + one.offset) for one in mapped if one.start < address <= one.end}
     expect(ends, f"eu-stack tells no frames of {pid}: {text.stdout.decode()}")
     return ends
 
 
 def entry_of(pid):
-    """(path, file offset) of the program's first instruction: e_entry through PT_LOAD (ELF-64 object file format, 1.5)."""
+    """(path, file offset) of the program's first instruction."""
     path = os.readlink(f"/proc/{pid}/exe")
     with open(path, "rb") as file:
-        header = file.read(64)
-        entry, segments = (int.from_bytes(header[at:at + 8], "little") for at in (24, 32))
-        size, count = (int.from_bytes(header[at:at + 2], "little") for at in (54, 56))
-        file.seek(segments)
-        table = file.read(size * count)
-    for at in range(0, size * count, size):
-        kind = int.from_bytes(table[at:at + 4], "little")
-        offset, vaddr, file_size = (int.from_bytes(table[at + i:at + i + 8], "little") for i in (8, 16, 32))
-        if kind == 1 and vaddr <= entry < vaddr + file_size:
-            return path, entry - vaddr + offset
-    raise AssertionError(f"{path} has no entry")
+        program_file = images.File(file.read(), path)
+    return path, program_file.offset(program_file.entry)
 
 
 class Share:

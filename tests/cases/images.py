@@ -102,17 +102,23 @@ class File:
         return rules[at - 1][1] if at else None
 
 
+def mappings(pid):
+    """What is mapped executable, of what has a name."""
+    found = []
+    with open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            words = line.rstrip("\n").split(None, 5)
+            start, end = (int(word, 16) for word in words[0].split("-"))
+            if len(words) > 5 and "x" in words[1]:
+                found.append(Mapping(start, end, int(words[2], 16), words[5]))
+    return found
+
+
 class Space:
     """The files that a process maps now. It must be alive."""
 
     def __init__(self, pid):
-        self.mappings, self.files, self.pid = [], {}, pid
-        with open(f"/proc/{pid}/maps", encoding="utf-8") as file:
-            for line in file:
-                words = line.rstrip("\n").split(None, 5)
-                start, end = (int(word, 16) for word in words[0].split("-"))
-                if len(words) > 5 and "x" in words[1]:
-                    self.mappings.append(Mapping(start, end, int(words[2], 16), words[5]))
+        self.mappings, self.files, self.pid = mappings(pid), {}, pid
         for mapping in self.mappings:
             if mapping.path not in self.files:
                 self.files[mapping.path] = self.read(mapping)

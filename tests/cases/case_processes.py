@@ -7,7 +7,7 @@ what one trace can show is one case.
 import contextlib
 import os
 import re
-import subprocess
+import time
 
 import counted
 import processes
@@ -158,17 +158,34 @@ def files_known(place):
     holder.wait()
 
 
+def prepared(place, missing):
+    """[Scenario]; those that cannot be run here are sentences in `missing`."""
+    for name in scenarios.SCENARIOS:
+        try:
+            yield scenarios.Scenario(place, name)
+        except Skip as skip:
+            missing.append(f"{name}: {skip}")
+
+
+def run_all(ready, missing):
+    """[(name, Seen)]"""
+    for scenario in ready:
+        begin = time.monotonic()
+        try:
+            yield scenario.name, scenario.run()
+        except Skip as skip:
+            missing.append(f"{scenario.name}: {skip}")
+        print(f"     {scenario.name} took {time.monotonic() - begin:.1f} s", flush=True)
+
+
 def real_programs(place):
     """One trace of all of them, one after the other."""
     system_wide()
-    shown, missing = [], []
+    missing = []
+    ready = list(prepared(place, missing))
     with files_known(place):
         tracer = place.trace("--all")
-        for name, scenario in scenarios.SCENARIOS.items():
-            try:
-                shown.append((name, scenarios.run(place, scenario)))
-            except Skip as skip:
-                missing.append(f"{name}: {skip}")
+        shown = list(run_all(ready, missing))
         snapshots = random_runs.stop(tracer)
     wrong = traced.loss_faults(snapshots)
     found = traced.last_tables(snapshots, {key[:2] for _, seen in shown for key in seen.images})

@@ -123,6 +123,13 @@ def web_server(place):
     return Seen({"python3"})
 
 
+def has_turned(load):
+    """One turn is enough."""
+    if load.turns:
+        load.done.set()
+    return load.turns
+
+
 def redis_and_postgres(place):
     redis = servers.Redis(place)
     try:
@@ -130,7 +137,7 @@ def redis_and_postgres(place):
         loads = [servers.Load(server.turn) for server in (redis, postgres)]
         for load in loads:
             load.start()
-        servers.wait_until(lambda: all(load.turns for load in loads), "a turn of each", limit=120)
+        servers.wait_until(lambda: all([has_turned(load) for load in loads]), "a turn of each", limit=120)
         for load in loads:
             load.stop()
         postgres.session.child.stdin.close()
@@ -218,33 +225,43 @@ def musl_container(place):
     return Seen({"processes"}, lambda image: image["pid"] == pid)
 
 
+# name: (what it does, what it needs before the trace; None: nothing)
 SCENARIOS = {
-    "make -j2": build_project,
-    "a Python web server with workers": web_server,
-    "redis and postgres at once": redis_and_postgres,
-    "a container on overlayfs with its own libc": overlay_container,
-    "a container with musl": musl_container,
+    "make -j2": (build_project, None),
+    "a Python web server with workers": (web_server, None),
+    "redis and postgres at once": (redis_and_postgres, servers.make_cluster),
+    "a container on overlayfs with its own libc": (overlay_container, None),
+    "a container with musl": (musl_container, None),
 }
 
 
-def run(place, scenario):
-    """What libcount saw in each process (Seen); the programs that must be among them were."""
-    preloaded = Preloaded(place)
-    seen = scenario(preloaded)
-    seen.images = preloaded.images()
-    names = {os.path.basename(image["exe"]) for image in seen.images.values()} | {image["command"] for image in seen.images.values()}
-    missing = [name for name in seen.programs if not any(other.startswith(name) or name in other for other in names)]
-    expect(not missing, f"libcount was not in {missing}, but in {sorted(names)}")
-    return seen
+class Scenario:
+    """One of them, in a directory of its own, ready to be run."""
+
+    def __init__(self, place, name):
+        self.name = name
+        self.scenario, prepare = SCENARIOS[name]
+        self.place = Preloaded(place)
+        if prepare:
+            prepare(self.place)
+
+    def run(self):
+        """What libcount saw in each process (Seen); the programs that must be among them were."""
+        seen = self.scenario(self.place)
+        seen.images = self.place.images()
+        names = {os.path.basename(image["exe"]) for image in seen.images.values()} | {image["command"] for image in seen.images.values()}
+        missing = [name for name in seen.programs if not any(other.startswith(name) or name in other for other in names)]
+        expect(not missing, f"libcount was not in {missing}, but in {sorted(names)}")
+        return seen
 
 
 def without_domtrace(build, only=""):
     """What libcount saw in each."""
-    for name, scenario in SCENARIOS.items():
+    for name in SCENARIOS:
         if not re.search(only, name):
             continue
         with Place(build) as place:
-            images = run(place, scenario).images
+            images = Scenario(place, name).run().images
             total = sum(image["all"]["allocations"] for image in images.values())
             print(f"{name}: {len(images)} images of {len(counted.last_images(images))} processes, {total} allocations", flush=True)
 

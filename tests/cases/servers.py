@@ -196,26 +196,39 @@ POSTGRES_QUERIES = (
 )
 
 
+def postgres_user(place):
+    """How its programs are started: by a user without rights, in a directory of theirs."""
+    directory = place.path("postgres")
+    return {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid, "extra_groups": [], "cwd": directory,
+            "env": {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": directory, "PGTZ": "UTC"}}
+
+
+def make_cluster(place):
+    """What a Postgres in this place serves, if it is to be there before."""
+    initdb = program("initdb", "postgresql-15", POSTGRES_PATH)
+    os.chmod(place.directory, 0o711)
+    directory = place.path("postgres")
+    os.mkdir(directory)
+    os.chown(directory, NOBODY.pw_uid, NOBODY.pw_gid)
+    made = subprocess.run([initdb, "-D", f"{directory}/data", "-U", "tester", "-A", "trust", "-N", "-E", "UTF8"],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds(60),
+                          check=False, **postgres_user(place))
+    expect(made.returncode == 0, f"initdb failed: {made.stdout.decode()}")
+
+
 class Postgres:
-    """A cluster of its own, run by a user without rights; the backend of one session is what is looked at."""
+    """A cluster of its own; the backend of one session is what is looked at."""
     name = "postgres"
 
     def __init__(self, place):
-        initdb = program("initdb", "postgresql-15", POSTGRES_PATH)
         server = program("postgres", "postgresql-15", POSTGRES_PATH)
-        psql = program("psql", "postgresql-client-15")
-        os.chmod(place.directory, 0o711)
+        psql = program("psql", "postgresql-client-15", POSTGRES_PATH)   # the one in PATH is a script of Perl that looks for it
         self.directory = place.path("postgres")
-        os.mkdir(self.directory)
-        os.chown(self.directory, NOBODY.pw_uid, NOBODY.pw_gid)
-        self.user = {"user": NOBODY.pw_uid, "group": NOBODY.pw_gid, "extra_groups": [], "cwd": self.directory,
-                     "env": {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "HOME": self.directory, "PGTZ": "UTC"}}
-        data = os.path.join(self.directory, "data")
-        made = subprocess.run([initdb, "-D", data, "-U", "tester", "-A", "trust", "-N", "-E", "UTF8"], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds(60), check=False, **self.user)
-        expect(made.returncode == 0, f"initdb failed: {made.stdout.decode()}")
+        if not os.path.exists(self.directory):
+            make_cluster(place)
+        self.user = postgres_user(place)
         self.server = place.start(
-            [server, "-D", data, "-k", self.directory, "-c", "listen_addresses=", "-c", "fsync=off",
+            [server, "-D", os.path.join(self.directory, "data"), "-k", self.directory, "-c", "listen_addresses=", "-c", "fsync=off",
              "-c", "dynamic_shared_memory_type=mmap", "-c", "max_parallel_workers_per_gather=0"], **self.user)
         try:
             wait_until(lambda: self.server.child.poll() is not None or self.is_ready(), "postgres is ready")

@@ -77,32 +77,25 @@ class Tally:
 
     def __init__(self):
         self.sites = 0                  # tables compared call site by call site
-        self.sites_left_out = []        # texts of those that could not be
         self.totals = 0                 # tables compared with libcount's totals
         self.excused = []               # images whose totals differ, and which say that they were not seen from their start
 
     def text(self):
-        return (f"{self.sites} tables compared by call site, {len(self.sites_left_out)} left out; {self.totals} processes by their totals, "
-                f"{len(self.excused)} excused" + "".join(f"; {counted.text(image)}" for image in self.excused[:12]))
+        return (f"{self.sites} tables by call site, {self.totals} by their totals, {len(self.excused)} excused" + "".join(f"; {counted.text(image)}" for image in self.excused[:12]))
 
     def faults(self):
         """Random programs: every file is known before they start, so nothing is excused."""
         wrong = [f"excused: {counted.text(image)}" for image in self.excused]
         if not self.sites:
-            wrong.append(f"no table could be compared by call site, {len(self.sites_left_out)} were left out")
+            wrong.append("no table was compared by call site")
         return wrong
-
-
-def is_unknown(table):
-    """Whether a call site may be among what is missing of a traceback that ends in code which was mapped a moment ago."""
-    return any(truncated == "unknown_mapping" and len(without_libcount(frames)) < 2 for frames, truncated, _ in table.rows)
 
 
 def site_rows(table, wrong):
     """{(function, caller): sums} of the program's own call sites; what else calls the allocator is the libc's business."""
     found = {}
     for frames, truncated, trace in table.rows:
-        if not frames or truncated not in (None, "unknown_mapping") and not is_in_musl(frames, truncated):
+        if not frames or truncated and not is_in_musl(frames, truncated):
             wrong.append(f"truncated ({truncated}): {tables.frames_text(frames)}")
         key = site(frames)
         if key and key[0].startswith("call_") and key[1].startswith("in_"):
@@ -128,12 +121,8 @@ def compare_image(image, table, tally):
     name = processes.image_text(image)
     if table is None or table.domain is None:
         return [f"{name}: it has no table"] if expected else []
-    wrong = []
-    if is_unknown(table):
-        tally.sites_left_out.append(name)
-    else:
-        tally.sites += 1
-        wrong += compare_sites(expected, table)
+    wrong = compare_sites(expected, table)
+    tally.sites += 1
     if not table.process["exited"] or table.label not in ("exit", "final"):
         wrong.append(f"its last snapshot is labelled {table.label}, exited: {table.process['exited']}")
     if table.process["from_start"] is False:

@@ -57,8 +57,8 @@ def stop(tracer):
 class Run:
     """Random programs with one allocator: what they booked, and what libcount saw of them."""
 
-    def __init__(self, place, name, **start):
-        self.place, self.name, self.spec = place, name, ALLOCATORS[name]
+    def __init__(self, place, name, broken="nothing", **start):
+        self.place, self.name, self.spec, self.broken = place, name, ALLOCATORS[name], broken
         self.program = place.workload(self.spec["program"])
         self.directory = place.path(f"random-{len(place.processes)}")
         self.counts = os.path.join(self.directory, "counts")
@@ -71,7 +71,7 @@ class Run:
         self.pid = self.server.told()["pid"]
 
     def words(self):
-        return processes.serve_words(self.program, self.directory, seconds(60), without=self.spec.get("without", ()))
+        return processes.serve_words(self.program, self.directory, seconds(60), self.broken, self.spec.get("without", ()))
 
     def environment(self):
         preload = [self.place.workload(self.spec["count"])] if "count" in self.spec else []
@@ -133,10 +133,10 @@ class Run:
         return [f"{self.name}: {fault}" for fault in wrong + traced.compare_counts(counts, found, tally)]
 
 
-def compare(runs, snapshots, tally):
-    """Everything that ran against everything that was seen."""
+def compare(runs, snapshots, tally, abandoned=0):
+    """Everything that ran against everything that was seen. `abandoned`: calls that were left before, under the same trace."""
     found = traced.last_tables(snapshots, {key for run in runs for key in run.keys()})
-    wrong = traced.loss_faults(snapshots, sum(run.abandoned() for run in runs))
+    wrong = traced.loss_faults(snapshots, abandoned + sum(run.abandoned() for run in runs))
     for run in runs:
         wrong += run.compare(found, tally)
     return wrong

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Random programs of many processes by the hundred, one allocator after the other, system-wide: for the time outside of tools/check.
 
-Usage: seeds.py --build DIRECTORY [--seeds FROM-TO] [--allocator NAME]... [--batch N] [--shrink]
+Usage: seeds.py --build DIRECTORY [--seeds FROM-TO] [--allocator NAME]... [--batch N] [--shrink] [--break NAME]
 runs in a guest, as every system-wide trace:
 	sudo tests/vm/boot --kernel "$(sudo tests/vm/fetch kernel 6.12)" --limit 3600 -- tests/cases/seeds.py --build build --seeds 1-300
 
@@ -10,6 +10,7 @@ Every table of every process is compared as case_processes.py does; one trace is
 program that fails is made as small as it gets, and printed.
 """
 import argparse
+import json
 import os
 import sys
 import time
@@ -17,23 +18,24 @@ import time
 import random_runs
 import shrink
 import traced
-from harness import IN_VM, Failure, Place, Skip
+from harness import IN_VM, Failure, Place, Skip, seconds
 from random_runs import ALLOCATORS, Run
 
 TOLD_MOST = 5
+WAIT_SECONDS = 3
 
 
-def one_batch(build, name, numbers, tally):
+def one_batch(options, name, numbers, tally):
     """What is wrong with the programs of these seeds, in one trace."""
-    with Place(build) as place:
-        run = Run(place, name)
+    with Place(options.build) as place:
+        run = Run(place, name, options.broken)
         tracer = place.trace("--all")
         run.seeds(numbers)
         return random_runs.compare([run], random_runs.stop(tracer), tally)
 
 
 def seed_of(fault):
-    """The program's line that a fault begins with: "NAME: calm 7: …"."""
+    """The words of the program's line that a fault begins with, "NAME: calm 7: …"; None: it is not of one program."""
     words = fault.split(": ")[1].split() if ": " in fault else []
     return words if len(words) == 2 and words[0] in ("calm", "seed") else None
 
@@ -41,21 +43,31 @@ def seed_of(fault):
 class Watched:
     """A server under a trace: whether a program fails, at once, by the snapshots that its processes leave when they end."""
 
-    def __init__(self, place, name):
+    def __init__(self, place, name, broken):
         self.place = place
-        self.run = Run(place, name)
+        self.run = Run(place, name, broken)
         self.tracer = place.trace("--all")
-        self.read = 0
+        self.read = 0                   # bytes of its file
+        self.abandoned = 0
         self.last = []
 
-    def snapshots(self, keys):
-        """The new ones, when every process of `keys` has left its last."""
-        def new():
-            taken = self.tracer.snapshots()[self.read:]
-            return taken if keys <= {key for key, table in traced.last_tables(taken).items() if table.process["exited"]} else None
+    def new_snapshots(self):
+        """Those that are whole in the file since it was asked before."""
+        with open(self.tracer.path, "rb") as file:
+            file.seek(self.read)
+            text = file.read()
+        text = text[:text.rfind(b"\n") + 1]
+        self.read += len(text)
+        return [json.loads(line) for line in text.splitlines()]
 
-        taken = self.tracer.poll(new, "the last snapshot of every process")
-        self.read += len(taken)
+    def snapshots(self, keys):
+        """Until every process of `keys` has left its last, or a while: one that never called for anything may leave none."""
+        deadline, taken, missing = time.monotonic() + seconds(WAIT_SECONDS), [], set(keys)
+        while missing and time.monotonic() < deadline:
+            time.sleep(0.1)
+            fresh = self.new_snapshots()
+            missing -= {key for key, table in traced.last_tables(fresh).items() if table.process["exited"]}
+            taken += fresh
         return taken
 
     def fails(self, text):
@@ -67,14 +79,15 @@ class Watched:
         for name in os.listdir(self.run.counts):
             os.unlink(os.path.join(self.run.counts, name))
         self.run.one(f"script {script}")
-        wrong = random_runs.compare([self.run], self.snapshots(self.run.keys()), traced.Tally())
+        wrong = random_runs.compare([self.run], self.snapshots(self.run.keys()), traced.Tally(), self.abandoned)
+        self.abandoned += self.run.abandoned()
         self.last = wrong or self.last
         return bool(wrong)
 
 
-def print_smallest(build, name, words):
-    with Place(build) as place:
-        watched = Watched(place, name)
+def print_smallest(options, name, words):
+    with Place(options.build) as place:
+        watched = Watched(place, name, options.broken)
         text = shrink.smallest(shrink.program_text(watched.run.program, words), watched.fails)
         print("it does not fail again" if text is None else "\n".join(watched.last[:TOLD_MOST]) + "\n\n" + text, flush=True)
 
@@ -86,6 +99,7 @@ def parse():
     parser.add_argument("--allocator", action="append", choices=ALLOCATORS, help="one after the other; all without")
     parser.add_argument("--batch", type=int, default=50, help="seeds of one start of domtrace")
     parser.add_argument("--shrink", action="store_true", help="print the smallest program that fails as the first one did")
+    parser.add_argument("--break", dest="broken", default="nothing", metavar="NAME", help="keep the books wrong on purpose, to try this")
     return parser.parse_args()
 
 
@@ -97,15 +111,15 @@ def run_allocator(options, name):
         numbers = range(begin, min(begin + options.batch, last + 1))
         tally, start = traced.Tally(), time.monotonic()
         try:
-            wrong = one_batch(options.build, name, numbers, tally) + tally.faults()
+            wrong = one_batch(options, name, numbers, tally) + tally.faults()
         except (Failure, Skip) as failure:
             wrong = [str(failure)]
         print(f"{'FAIL' if wrong else 'PASS'} {name}, seeds {numbers[0]}-{numbers[-1]} ({time.monotonic() - start:.0f} s): {tally.text()}",
               *wrong[:TOLD_MOST], sep="\n    ", flush=True)
         failed += bool(wrong)
-        seed = next(filter(None, map(seed_of, (fault for fault in wrong))), None)
+        seed = next(filter(None, map(seed_of, wrong)), None)
         if seed and options.shrink:
-            print_smallest(options.build, name, seed)
+            print_smallest(options, name, seed)
             options.shrink = False
     return failed
 

@@ -10,7 +10,7 @@ import traced
 from harness import Skip, expect, seconds
 from tables import fail_if
 
-CHECKED_MOST = 50                       # snapshots held against the schema
+CHECKED_MOST = 6                        # snapshots held against the schema
 
 LIBRARIES = "/usr/lib/x86_64-linux-gnu"
 JEMALLOC = {"program": "processes", "preload": "libjemalloc.so.2", "without": ("pvalloc",)}

@@ -66,7 +66,7 @@ class Load(threading.Thread):
         expect(not self.is_alive() and self.turns, f"the load hangs after {self.turns} turns")
 
 
-REDIS_REQUESTS = str(scaled(1000, 50))  # of each kind in a turn
+REDIS_REQUESTS = str(scaled(1000, 10))  # of each kind in a turn
 
 
 class Redis:

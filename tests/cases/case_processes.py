@@ -184,11 +184,7 @@ def real_programs(place):
     with files_known(place):
         tracer = place.trace("--all")
         shown = list(run_all(ready, missing))
-        begin = time.monotonic()
-        tracer.signal(2); tracer.wait()
-        print(f"     ended in {time.monotonic() - begin:.1f} s, {os.path.getsize(tracer.path)} bytes", flush=True)
         snapshots = random_runs.stop(tracer)
-        print(f"     read in {time.monotonic() - begin:.1f} s", flush=True)
     wrong = traced.loss_faults(snapshots)
     found = traced.last_tables(snapshots, {key[:2] for _, seen in shown for key in seen.images})
     for name, seen in shown:

@@ -13,6 +13,7 @@ static __always_inline bool account_begin(struct account *account, __u32 slot, e
 	account->owner.process = slot | (__u32)source << DT_OWNER_SOURCE_SHIFT;
 	account->owner.domain = domain;
 	account->half = DT_EPOCH_HALF(epoch);
+	account->thread = NULL;
 	account->scratch = NULL;
 	account->state = image_state(slot);
 	account->segments = *(volatile __u64 *)&account->state->segments;
@@ -122,6 +123,10 @@ static __always_inline struct dt_trace *trace_of_event(const struct account *acc
 	return total_find(account, DT_TRACEBACK_LOST);
 }
 
+/* ---- figures ------------------------------------------------------------------------------------------------------ */
+
+/* Those that are no part of what calls them are so to the verifier, which proves them once; their arguments may be NULL for all it knows. */
+
 #define PEAK_TRIES 16
 
 static __always_inline void trace_raise_peak(struct dt_tally *tally, __u64 bytes)
@@ -141,13 +146,65 @@ static __always_inline void trace_raise_peak(struct dt_tally *tally, __u64 bytes
 	count_add(DT_COUNTER_peaks_contended);
 }
 
-/* live_bytes changes by the difference at once: a block and its successor never count both. */
-static __always_inline void trace_change(struct dt_trace *trace, __u32 half, __s64 bytes)
+/* live_bytes changes by the difference at once: a block and its successor never count both. Returns what it is then. */
+static __always_inline __s64 trace_change(struct dt_trace *trace, __u32 half, __s64 bytes)
 {
 	__s64 live = __sync_fetch_and_add(&trace->live_bytes, bytes) + bytes;
 
 	if (bytes > 0 && live > 0)
 		trace_raise_peak(&trace->half[half & 1], live);
+	return live;
+}
+
+static __always_inline __s64 total_peak(const struct dt_trace *total)
+{
+	__u64 first = *(volatile __u64 *)&total->half[0].peak_bytes, second = *(volatile __u64 *)&total->half[1].peak_bytes;
+
+	return first > second ? first : second;
+}
+
+/*
+ * Changes the live bytes of a domain, before its traces are changed. Returns the peak that the event comes after: what of the traces
+ * was live then must be kept. 0: the event itself makes a new peak. Another thread may just be about to note the peak that it has
+ * made; the live bytes before this event tell of it.
+ */
+__noinline __u64 total_change(struct dt_trace *total, __u32 half, __s64 bytes)
+{
+	__s64 peak, live;
+
+	if (!total)
+		return 0;
+	peak = total_peak(total);
+	live = trace_change(total, half, bytes);
+	if (bytes > 0 && live > peak)
+		return 0;
+	return live - bytes > peak ? live - bytes : peak;
+}
+
+/*
+ * Keeps what of a trace was live at a peak of its domain, before its first change after it. Of two threads that do so at once
+ * each keeps the same: who sees the other's change sees also that it has kept it. (Should loads or stores be reordered, as they are
+ * not on x86, the sum over the traces tells.)
+ */
+static __always_inline void trace_keep(struct dt_trace *trace, __u32 half, __u64 peak)
+{
+	__s64 live = *(volatile __s64 *)&trace->live_bytes;
+	struct dt_tally *tally = &trace->half[half & 1];
+
+	if (*(volatile __u64 *)&trace->half[0].at_peak_of >= peak || *(volatile __u64 *)&trace->half[1].at_peak_of >= peak)
+		return;
+	*(volatile __s64 *)&tally->at_peak_bytes = live;
+	*(volatile __u64 *)&tally->at_peak_of = peak;
+}
+
+/* Changes the live bytes of a trace; `peak` is from total_change(). */
+__noinline int trace_change_after(struct dt_trace *trace, __u32 half, __s64 bytes, __u64 peak)
+{
+	if (!trace)
+		return 0;
+	trace_keep(trace, half, peak);
+	trace_change(trace, half, bytes);
+	return 0;
 }
 
 static __always_inline void trace_book_allocation(struct dt_trace *trace, __u32 half, __u64 bytes)
@@ -158,13 +215,61 @@ static __always_inline void trace_book_allocation(struct dt_trace *trace, __u32 
 	__sync_fetch_and_add(&tally->allocated_bytes, bytes);
 }
 
-static __always_inline void trace_book_free(struct dt_trace *trace, __u32 half, __u64 bytes)
+__noinline int trace_book_free(struct dt_trace *trace, __u32 half, __u64 bytes, __u32 temporary)
 {
-	struct dt_tally *tally = &trace->half[half & 1];
+	struct dt_tally *tally;
 
+	if (!trace)
+		return 0;
+	tally = &trace->half[half & 1];
 	__sync_fetch_and_add(&tally->frees, 1);
 	__sync_fetch_and_add(&tally->freed_bytes, bytes);
+	if (temporary)
+		__sync_fetch_and_add(&tally->temporary, 1);
+	return 0;
 }
+
+/* ---- temporary blocks -------------------------------------------------------------------------------------------- */
+
+static __always_inline struct dt_last *account_last(const struct account *account)
+{
+	__u64 source = account->owner.process >> DT_OWNER_SOURCE_SHIFT;
+
+	asm volatile("" : "+r"(source)); /* else the optimiser takes the mask away, which is what the verifier believes */
+	return account->thread ? &account->thread->lasts[source & (LAST_ROWS - 1)] : NULL;
+}
+
+__noinline int last_take(struct dt_last *last, __u32 domain, __u64 address, const struct dt_block *block)
+{
+	if (!last || !block || last->address != address || last->domain != domain || last->bytes != block_bytes(block) ||
+	    last->traceback != block->traceback || last->born != DT_SPAN_BORN(block->span))
+		return 0;
+	last->address = 0;
+	return 1;
+}
+
+/* A block goes: is it the one that the thread got last from this source? */
+static __always_inline bool account_take_last(const struct account *account, __u64 address, const struct dt_block *block)
+{
+	struct dt_last *last = account_last(account);
+
+	return last && last_take(last, account->owner.domain, address, block);
+}
+
+static __always_inline void account_set_last(const struct account *account, __u64 address, const struct dt_block *block)
+{
+	struct dt_last *last = account_last(account);
+
+	if (!last)
+		return;
+	last->address = address;
+	last->bytes = block_bytes(block);
+	last->traceback = block->traceback;
+	last->domain = account->owner.domain;
+	last->born = DT_SPAN_BORN(block->span);
+}
+
+/* ---- blocks come and go ------------------------------------------------------------------------------------------ */
 
 /* The row of a block's traceback. An heir may have none for what it inherited. NULL: the rows were cleared away meanwhile. */
 static __always_inline struct dt_trace *trace_of_block(const struct account *account, const struct dt_block *block)
@@ -183,42 +288,45 @@ static __always_inline struct dt_trace *trace_of_block(const struct account *acc
 	return total_find(account, DT_TRACEBACK_LOST);
 }
 
-/* Books the end of a block on its trace; its domain's live bytes are the caller's. */
-static __always_inline void account_book_end(const struct account *account, struct dt_trace *total, const struct dt_block *block)
+/* Books the end of a block on its trace; its domain's live bytes, for which it has `peak` from total_change(), are the caller's. */
+static __always_inline void account_book_end(const struct account *account, struct dt_trace *total, const struct dt_block *block,
+					     __u64 peak, bool temporary)
 {
 	struct dt_trace *trace = trace_of_block(account, block);
 	__u64 bytes = block_bytes(block);
 
-	trace_book_free(total, account->half, bytes);
+	trace_book_free(total, account->half, bytes, temporary);
 	if (!trace)                     /* the call began before a clear, whose rows are gone */
 		return;
-	trace_book_free(trace, account->half, bytes);
-	trace_change(trace, account->half, -(__s64)bytes);
+	trace_book_free(trace, account->half, bytes, temporary);
+	trace_change_after(trace, account->half, -(__s64)bytes, peak);
 }
 
 /* Books the end of a block that live_take() took. */
-static __always_inline void account_end(const struct account *account, const struct dt_block *block)
+static __always_inline void account_end(const struct account *account, const struct dt_block *block, bool temporary)
 {
 	struct dt_trace *total = trace_total(account);
+	__u64 peak;
 
 	if (!total)
 		return;
-	account_book_end(account, total, block);
-	trace_change(total, account->half, -(__s64)block_bytes(block));
+	peak = total_change(total, account->half, -(__s64)block_bytes(block));
+	account_book_end(account, total, block, peak, temporary);
 }
 
 /*
- * Books the end of a block whose address was handed out again: its free was missed. The call that got it may have begun before
- * a clear, and the block after it.
+ * Books the end of a block whose address was handed out again: its free was missed, or a Track tells of a block that was resized. The
+ * call that got it may have begun before a clear, and the block after it.
  */
-static __noinline void account_end_missed(const struct account *account, const struct dt_block *block)
+static __noinline void account_end_missed(const struct account *account, __u64 address, const struct dt_block *block)
 {
+	bool is_resized = account->owner.process >> DT_OWNER_SOURCE_SHIFT == DT_SOURCE_TRACEMALLOC;
 	struct account own = *account;
 
 	own.segments = *(volatile __u64 *)&account->state->segments;
 	if (!block_is_known(&own, block))
 		own.segments = account->segments;
-	account_end(&own, block);
+	account_end(&own, block, is_resized && account_take_last(account, address, block));
 }
 
 /* A block goes. False: it was not known, or a clear has forgotten it. */
@@ -228,7 +336,7 @@ static __always_inline bool account_remove(const struct account *account, __u64 
 
 	if (!live_take(account, address, &block))
 		return false;
-	account_end(account, &block);
+	account_end(account, &block, account_take_last(account, address, &block));
 	return true;
 }
 
@@ -237,22 +345,23 @@ static __always_inline void account_book_lost(struct dt_trace *total, struct dt_
 {
 	count_add(DT_COUNTER_live_full);
 	trace_book_allocation(total, half, bytes);
-	trace_book_free(total, half, bytes);
+	trace_book_free(total, half, bytes, false);
 	trace_book_allocation(trace, half, bytes);
-	trace_book_free(trace, half, bytes);
+	trace_book_free(trace, half, bytes, false);
 }
 
 /*
- * A block comes. `replaced`, if any, is the block it succeeds: taken out already, not yet booked. Returns true if a live
- * block stood at its address.
+ * A block comes. `replaced`, if any, is the block it succeeds: taken out already, not yet booked, perhaps a temporary one. Returns
+ * true if a live block stood at its address. A function of its own for the room that it takes on the stack.
  */
-static __always_inline bool account_add(const struct account *account, __u64 address, __u64 bytes, const struct dt_block *replaced)
+static __always_inline bool account_add(const struct account *account, __u64 address, __u64 bytes, const struct dt_block *replaced,
+				   bool temporary)
 {
 	__u32 half = account->half;
 	struct dt_block block = { .bytes = bytes, .span = DT_SPAN(DT_SEGMENTS_NOW(account->segments), 0) };
 	struct dt_trace *total = trace_total(account), *trace;
 	struct dt_block old = { 0 };    /* the verifier does not know that the kernel returns no error above 0 */
-	__s64 change = bytes;
+	__u64 peak;
 	int error;
 
 	if (!total)
@@ -260,22 +369,22 @@ static __always_inline bool account_add(const struct account *account, __u64 add
 	trace = trace_of_event(account, &block.traceback);
 	if (!trace)
 		return false;           /* cannot be: the lost row stands beside the total */
-	if (replaced) {
-		account_book_end(account, total, replaced);
-		change -= block_bytes(replaced);
-	}
 	error = live_add(account, address, &block, &old);
 	if (error < 0) {
 		account_book_lost(total, trace, half, bytes);
 		if (replaced)
-			trace_change(total, half, -(__s64)block_bytes(replaced));
+			account_end(account, replaced, temporary);
+		account_set_last(account, 0, &block);
 		return false;
 	}
 	if (error == 1)
-		account_end_missed(account, &old);
+		account_end_missed(account, address, &old);
+	peak = total_change(total, half, (__s64)bytes - (replaced ? (__s64)block_bytes(replaced) : 0));
+	if (replaced)
+		account_book_end(account, total, replaced, peak, temporary);
 	trace_book_allocation(total, half, bytes);
-	trace_change(total, half, change);
 	trace_book_allocation(trace, half, bytes);
-	trace_change(trace, half, bytes);
+	trace_change_after(trace, half, bytes, peak);
+	account_set_last(account, address, &block);
 	return error == 1;
 }

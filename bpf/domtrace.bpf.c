@@ -56,15 +56,19 @@ static __always_inline bool account_open(struct account *account, struct dt_thre
 {
 	__u32 slot;
 
-	return image_of_thread(thread, &slot) && account_begin(account, slot, source, domain);
+	if (!image_of_thread(thread, &slot) || !account_begin(account, slot, source, domain))
+		return false;
+	account->thread = thread;
+	return true;
 }
 
 /* The books of a call, at its return. False: its image is not traced any more. A call from before a clear is booked there. */
-static __always_inline bool account_reopen(struct account *account, const struct dt_thread *thread, const struct dt_call *call,
+static __always_inline bool account_reopen(struct account *account, struct dt_thread *thread, const struct dt_call *call,
 					   enum dt_source source)
 {
 	if (image_state(thread->slot)->image != thread->image || !account_begin(account, thread->slot, source, 0))
 		return false;
+	account->thread = thread;
 	if (DT_SEGMENTS_GENERATION(account->segments) != DT_SEGMENTS_GENERATION(call->segments))
 		account->segments = call->segments;
 	return true;
@@ -288,7 +292,7 @@ int new_exit(struct pt_regs *ctx)
 	}
 	thread->booked = address;
 	account_walk(&account, thread->operator_new_return_address, stack + sizeof(stack), PT_REGS_FP(ctx));
-	if (account_add(&account, address, thread->operator_new.bytes, NULL))
+	if (account_add(&account, address, thread->operator_new.bytes, NULL, false))
 		count_add(DT_COUNTER_missed_frees);
 	scratch_release(account.scratch);
 	return 0;
@@ -318,8 +322,10 @@ int track_enter(struct pt_regs *ctx)
 	read_u64(stack, &return_address);
 	if (untold_is_repeated(&account, return_address, address, bytes))
 		return 0;
+	if (!account.thread)
+		account.thread = thread_make(&account);
 	account_walk(&account, return_address, stack + sizeof(return_address), PT_REGS_FP(ctx));
-	account_add(&account, address, bytes, NULL);
+	account_add(&account, address, bytes, NULL, false);
 	scratch_release(account.scratch);
 	return 0;
 }
@@ -338,8 +344,10 @@ static __always_inline void track_untold(struct pt_regs *ctx, struct account *ac
 	account->owner.domain = untold->domain;
 	if (!address || !domain_is_wanted(untold->domain))
 		return;
+	if (!account->thread)
+		account->thread = thread_make(account);
 	account_walk(account, return_address, PT_REGS_SP(ctx) + sizeof(return_address), PT_REGS_FP(ctx));
-	account_add(account, address, bytes, NULL);
+	account_add(account, address, bytes, NULL, false);
 	scratch_release(account->scratch);
 }
 

@@ -78,14 +78,12 @@ static __always_inline __u64 call_bytes(const struct dt_site_row *site, const st
 __noinline int call_abandon(__u32 slot, __u32 source, struct dt_call *call)
 {
 	struct account account;
-	struct dt_block old;
 
 	if (!call)
 		return 0;
 	count_add(DT_COUNTER_calls_abandoned);
-	old = call->old;
 	if (call->has_old && account_begin(&account, slot, source, 0))
-		live_put_back(&account, call->block, &old);
+		live_put_back(&account, call->block, &call->old);
 	call->stack = 0;
 	return 0;
 }
@@ -184,7 +182,7 @@ static __always_inline enum call_outcome call_outcome(const struct dt_call *call
 /* Books a call that has returned. The account's scratch holds its traceback if it allocated. */
 static __always_inline void call_book(const struct account *account, const struct dt_call *call, enum call_outcome outcome, __u64 address)
 {
-	bool replaces = call->has_old;
+	bool replaces = call->has_old, temporary;
 
 	if (outcome == CALL_FAILED) {
 		count_add(DT_COUNTER_failed_allocations);
@@ -194,13 +192,14 @@ static __always_inline void call_book(const struct account *account, const struc
 	}
 	if (!replaces && call->block && site_row(call->site)->block != DT_NONE)
 		count_add(DT_COUNTER_unmatched_frees);
+	temporary = replaces && account_take_last(account, call->block, &call->old);
 	if (outcome == CALL_ALLOCATED) {
-		if (account_add(account, address, call->bytes, replaces ? &call->old : NULL))
+		if (account_add(account, address, call->bytes, replaces ? &call->old : NULL, temporary))
 			count_add(DT_COUNTER_missed_frees);
 		return;
 	}
 	if (replaces)
-		account_end(account, &call->old);
+		account_end(account, &call->old, temporary);
 	if (outcome == CALL_UNREADABLE)
 		count_add(DT_COUNTER_arguments_unreadable);
 }

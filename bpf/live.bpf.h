@@ -17,6 +17,7 @@ struct account {
 	__u32 half;                     /* of the epoch in which the event began: all of it is booked there */
 	__u32 row;                      /* of process_rows */
 	struct dt_process_state *state;
+	struct dt_thread *thread;       /* whose event it is; NULL: nothing is kept of it */
 	struct dt_scratch *scratch;     /* holds the traceback of the event; NULL: there is none */
 };
 
@@ -336,7 +337,7 @@ static __always_inline void live_put_back(const struct account *account, __u64 a
 	struct dt_block block = { .bytes = block_bytes(taken), .traceback = taken->traceback, .span = taken->span };
 	struct dt_block_key key = { .owner = account->owner, .address = address };
 	__u32 table;
-	struct dt_block *found = rows_find(&key, &table);
+	struct dt_block *found = rows_find_rarely(&key, &table);
 	__u64 span = found ? found->span : 0;
 
 	if (found && DT_SPAN_DIED(span) && block_is_same(found, &block)) {

@@ -64,6 +64,12 @@ static __always_inline struct dt_block *rows_find(const struct dt_block_key *key
 	return search.found;
 }
 
+/* The same, where it is rare: a function of its own, for the room that it takes on the stack. */
+static __noinline struct dt_block *rows_find_rarely(const struct dt_block_key *key, __u32 *table)
+{
+	return rows_find(key, table);
+}
+
 static long rows_make_step(__u32 index, void *context)
 {
 	struct rows_search *search = context;

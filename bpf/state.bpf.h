@@ -12,6 +12,16 @@ struct dt_call {
 	__u32 has_old;
 };
 
+/* The block that a thread got last from a source. Blocks have no numbers: another one that is like it in all of this is it. */
+struct dt_last {
+	__u64 address;                  /* 0: none, or it has gone */
+	__u64 bytes, traceback;
+	__u32 domain, born;
+};
+
+#define LAST_ROWS 4                     /* a power of two, so that a mask bounds an index */
+_Static_assert(DT_SOURCE_COUNT <= LAST_ROWS, "sources have outgrown LAST_ROWS");
+
 /* What is kept of a thread. Its image is looked up once: while the slot still has this number, it is that one. */
 struct dt_thread {
 	__u32 slot;
@@ -25,6 +35,7 @@ struct dt_thread {
 	__u64 released;                 /* the block that the last function got that hands blocks on to another one (RELEASE) */
 	__u64 released_stack;           /* … and where its return address lies */
 	__u64 released_generation;      /* … and when */
+	struct dt_last lasts[LAST_ROWS]; /* by source */
 };
 
 #define PAGE_MASK 4095

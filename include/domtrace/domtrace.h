@@ -123,6 +123,8 @@ enum dt_sort {
 	DT_SORT_ALLOCATED,              /* bytes ever allocated */
 	DT_SORT_ALLOCATIONS,            /* allocations ever made */
 	DT_SORT_PEAK,                   /* largest live bytes */
+	DT_SORT_AT_PEAK,                /* bytes live when the domain was at its peak */
+	DT_SORT_TEMPORARY,              /* blocks freed before their thread allocated again */
 	DT_SORT_COUNT_,
 };
 const char *dt_sort_name(enum dt_sort sort);

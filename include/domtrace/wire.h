@@ -181,13 +181,21 @@ struct dt_trace_key {
 	__u32 reserved;
 };
 
-/* What events add up to; never decreases. */
+/* What events add up to; never decreases, but for what was live at a peak. */
 struct dt_tally {
 	__u64 allocations;
 	__u64 allocated_bytes;
 	__u64 frees;
 	__u64 freed_bytes;
 	__u64 peak_bytes;               /* largest live_bytes seen while this half was the active one */
+	/*
+	 * Of a trace: what of it was live when live_bytes of its domain's row first came to `at_peak_of`. It is noted when the trace
+	 * changes for the first time after that moment; until then, that is what it has live now. Peaks only grow, so their bytes tell
+	 * them apart. (Once they can be reset, the number of the reset has to stand above them: they are below 2^48.)
+	 */
+	__u64 at_peak_of;
+	__s64 at_peak_bytes;
+	__u64 temporary;                /* of the frees: by the thread that allocated, before it allocated again from that source */
 };
 
 /*
@@ -195,8 +203,8 @@ struct dt_tally {
  * then reads a half that nobody writes: one moment, exactly, without holding the target.
  */
 struct dt_trace {
-	struct dt_tally half[2];
 	__s64 live_bytes;               /* now; both halves; only for finding the peaks */
+	struct dt_tally half[2];
 };
 
 /* The epoch: one word, written by userspace, read once by each program. Its lowest bit is the half that events write. */
@@ -576,7 +584,7 @@ struct dt_code_key {
 };
 
 _Static_assert(sizeof(struct dt_block_key) == 16 && sizeof(struct dt_block) == 24, "live rows grew");
-_Static_assert(sizeof(struct dt_trace_key) == 24 && sizeof(struct dt_trace) == 88, "trace rows grew");
+_Static_assert(sizeof(struct dt_trace_key) == 24 && sizeof(struct dt_trace) == 136, "trace rows grew");
 _Static_assert(sizeof(struct dt_python_layout) == 48, "python layout has padding");
 _Static_assert(sizeof(struct dt_interpreter) == 80 + sizeof(struct dt_python_layout), "interpreter has padding");
 _Static_assert(sizeof(struct dt_process) == sizeof(struct dt_interpreter) + 32 + 8 * DT_ALLOCATOR_CALLS_MAX + 24 * DT_UNTOLD_MAX, "process row has padding");

@@ -42,6 +42,30 @@ static inline void books_expect_row(const struct dt_trace *row, struct books wan
 	assert_int_equal(row->live_bytes, want.live_bytes);
 }
 
+/* What of a row was live at the peak of its domain, as a snapshot finds it. */
+static inline __s64 books_at_peak(const struct dt_trace *total, const struct dt_trace *row)
+{
+	__u64 a = total->half[0].peak_bytes, b = total->half[1].peak_bytes, peak = a > b ? a : b;
+
+	for (int i = 0; i < 2; i++)
+		if (row->half[i].at_peak_of == peak)
+			return row->half[i].at_peak_bytes;
+	return row->live_bytes;
+}
+
+static inline void books_expect_at_peak(__u64 traceback, __s64 bytes)
+{
+	assert_int_equal(books_at_peak(books_row(DT_SOURCE_LIBC, 0, DT_TRACEBACK_TOTAL), books_row(DT_SOURCE_LIBC, 0, traceback)), bytes);
+}
+
+static inline void books_expect_temporary(enum dt_source source, __u32 domain, __u64 traceback, __u64 count)
+{
+	const struct dt_trace *row = books_row(source, domain, traceback);
+
+	assert_non_null(row);
+	assert_int_equal(row->half[0].temporary + row->half[1].temporary, count);
+}
+
 static inline void books_expect_of(enum dt_source source, __u32 domain, __u64 traceback, struct books want)
 {
 	books_expect_row(books_row(source, domain, traceback), want);

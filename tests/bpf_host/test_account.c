@@ -4,7 +4,7 @@
 
 #include "books.h"
 
-#define TOP (HOST_STACK(0) + 2048)
+#define TOP (host_current->lowest + 2048)
 #define CALLER 0x55550000123a
 #define OTHER 0x55550000456b
 #define A 0x55a000000010
@@ -251,12 +251,12 @@ static void test_halves(void **state)
 	host_leave(TOP, B);             /* booked in the half of its return */
 	release(A);
 	total = books_row(DT_SOURCE_LIBC, 0, DT_TRACEBACK_TOTAL);
-	assert_memory_equal(&total->half[0], (&(struct dt_tally){ 1, 100, 0, 0, 100 }), sizeof(struct dt_tally));
-	assert_memory_equal(&total->half[1], (&(struct dt_tally){ 1, 50, 1, 100, 150 }), sizeof(struct dt_tally));
+	assert_memory_equal(&total->half[0], (&(struct dt_tally){ 1, 100, 0, 0, 100, 0, 0, 0 }), sizeof(struct dt_tally));
+	assert_memory_equal(&total->half[1], (&(struct dt_tally){ 1, 50, 1, 100, 150, 0, 0, 0 }), sizeof(struct dt_tally));
 	epoch++;
 	reallocate(B, 10, C);
-	assert_memory_equal(&total->half[0], (&(struct dt_tally){ 2, 110, 1, 50, 100 }), sizeof(struct dt_tally));
-	assert_memory_equal(&total->half[1], (&(struct dt_tally){ 1, 50, 1, 100, 150 }), sizeof(struct dt_tally));
+	assert_memory_equal(&total->half[0], (&(struct dt_tally){ 2, 110, 1, 50, 100, 0, 0, 1 }), sizeof(struct dt_tally));
+	assert_memory_equal(&total->half[1], (&(struct dt_tally){ 1, 50, 1, 100, 150, 0, 0, 0 }), sizeof(struct dt_tally));
 	books_expect(DT_TRACEBACK_TOTAL, 3, 160, 2, 150, 150, 10);
 	books_expect(host_traceback(CALLER), 2, 150, 2, 150, 150, 0);
 }
@@ -270,6 +270,133 @@ static void test_a_block_and_its_successor_are_no_peak(void **state)
 	reallocate(B, 1002, B);
 	books_expect(host_traceback(OTHER), 2, 2003, 1, 1001, 1002, 1002);
 	books_expect(DT_TRACEBACK_TOTAL, 3, 3003, 2, 2001, 1002, 1002);
+}
+
+/* What each trace had when the sum of all was largest, for the first time. */
+static void test_at_peak(void **state)
+{
+	__u64 own, other;
+
+	(void)state;
+	allocate_from(CALLER, A, 100);
+	allocate_from(OTHER, B, 50);
+	own = host_traceback(CALLER);
+	other = host_traceback(OTHER);
+	books_expect_at_peak(own, 100);
+	books_expect_at_peak(other, 50);
+	release(A);                     /* after the peak: is kept */
+	books_expect_at_peak(own, 100);
+	books_expect_at_peak(other, 50);
+	allocate_from(OTHER, A, 100);   /* the same sum again is no other peak */
+	epoch++;
+	release(B);
+	books_expect_at_peak(own, 100);
+	books_expect_at_peak(other, 50);
+	allocate_from(CALLER, C, 51);   /* a new one: what was kept is void */
+	books_expect_at_peak(own, 51);
+	books_expect_at_peak(other, 100);
+	reallocate(A, 20, A);
+	epoch++;
+	reallocate(A, 90, A);
+	release(C);
+	books_expect_at_peak(own, 51);
+	books_expect_at_peak(other, 100);
+	allocate_from(OTHER, B, 0);
+	books_expect_at_peak(other, 100);
+	books_expect(DT_TRACEBACK_TOTAL, 7, 411, 5, 321, 151, 90);
+}
+
+/* A trace that comes after the peak had nothing then; one whose blocks have no row either. */
+static void test_at_peak_of_others(void **state)
+{
+	(void)state;
+	allocate_from(CALLER, A, 1000);
+	release(A);
+	allocate_from(OTHER, B, 10);
+	books_expect_at_peak(host_traceback(CALLER), 1000);
+	books_expect_at_peak(host_traceback(OTHER), 0);
+	host_rows_max(&traces) = 2;
+	allocate_from(OTHER + 0x100, C, 990);
+	books_expect_at_peak(DT_TRACEBACK_LOST, 0);
+	allocate_from(OTHER + 0x100, A, 1);
+	books_expect_at_peak(DT_TRACEBACK_LOST, 991);
+	books_expect_at_peak(host_traceback(OTHER), 10);
+	books_expect_at_peak(host_traceback(CALLER), 0);
+}
+
+#define EXPECT_TEMPORARY(caller, count) books_expect_temporary(DT_SOURCE_LIBC, 0, host_traceback(caller), count)
+
+/* Blocks that the thread frees which got them last. */
+static void test_temporary(void **state)
+{
+	(void)state;
+	allocate_from(CALLER, A, 10);
+	release(A);
+	EXPECT_TEMPORARY(CALLER, 1);
+	allocate_from(CALLER, A, 10);
+	allocate_from(OTHER, B, 10);
+	release(A);                     /* another came after it */
+	EXPECT_TEMPORARY(CALLER, 1);
+	release(B);                     /* none did, though another went */
+	EXPECT_TEMPORARY(OTHER, 1);
+	release(B);                     /* it is none any more */
+	allocate_from(CALLER, A, 10);
+	reallocate(A, 20, B);           /* a new block, for which the old one goes */
+	EXPECT_TEMPORARY(CALLER, 2);
+	reallocate(B, 30, 0);           /* fails */
+	EXPECT_TEMPORARY(OTHER, 1);
+	reallocate(B, 0, 0);            /* frees */
+	EXPECT_TEMPORARY(OTHER, 2);
+	books_expect_temporary(DT_SOURCE_LIBC, 0, DT_TRACEBACK_TOTAL, 4);
+	books_expect_counted(COUNTED(unmatched_frees, 1), COUNTED(failed_allocations, 1));
+}
+
+/* Other threads, and other sources, do not matter. */
+static void test_temporary_is_of_a_thread_and_source(void **state)
+{
+	(void)state;
+	allocate_from(CALLER, A, 10);
+	host_current = &host_threads[1];
+	allocate_from(CALLER, B, 10);
+	release(A);                     /* not its own */
+	host_current = &host_threads[0];
+	host_track(TOP, CALLER, 7, A, 10);
+	host_track(TOP, CALLER, 7, B, 10);
+	host_track(TOP, CALLER, 8, C, 10);
+	host_untrack(TOP, CALLER, 7, B); /* another of the same source came after it */
+	host_untrack(TOP, CALLER, 8, C);
+	host_track(TOP, CALLER, 7, A, 20); /* it was resized, and is not the last one any more */
+	host_track(TOP, CALLER, 7, A, 30);
+	allocate_from(CALLER, C, 10);
+	host_untrack(TOP, CALLER, 7, A);
+	release(C);
+	host_current = &host_threads[1];
+	release(B);
+	EXPECT_TEMPORARY(CALLER, 2);
+	books_expect_temporary(DT_SOURCE_TRACEMALLOC, 7, host_traceback(CALLER), 2);
+	books_expect_temporary(DT_SOURCE_TRACEMALLOC, 7, DT_TRACEBACK_TOTAL, 2);
+	books_expect_temporary(DT_SOURCE_TRACEMALLOC, 8, DT_TRACEBACK_TOTAL, 1);
+}
+
+/* Another block at the same address, of another thread's, is told from it by its size, or by where it came from. */
+static void test_temporary_is_not_another_block(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		host_current = &host_threads[0];
+		allocate_from(CALLER, A, 10);
+		host_current = &host_threads[1];
+		release(A);
+		allocate_from(i ? OTHER : CALLER, A, i ? 10 : 11);
+		host_current = &host_threads[0];
+		release(A);
+	}
+	allocate_from(CALLER, A, 10);
+	host_clear(HOST_TGID);
+	allocate_from(CALLER, B, 10);
+	release(B);
+	EXPECT_TEMPORARY(CALLER, 1);
+	books_expect_temporary(DT_SOURCE_LIBC, 0, DT_TRACEBACK_TOTAL, 1);
 }
 
 static void test_tracemalloc_domains(void **state)
@@ -422,6 +549,11 @@ int main(void)
 		host_test(test_all_scratches_busy),
 		host_test(test_halves),
 		host_test(test_a_block_and_its_successor_are_no_peak),
+		host_test(test_at_peak),
+		host_test(test_at_peak_of_others),
+		host_test(test_temporary),
+		host_test(test_temporary_is_of_a_thread_and_source),
+		host_test(test_temporary_is_not_another_block),
 		host_test(test_tracemalloc_domains),
 		host_test(test_domain_filter),
 		host_test(test_a_block_that_two_threads_free_ends_once),

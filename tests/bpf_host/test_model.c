@@ -6,7 +6,7 @@
  */
 #include <stdio.h>
 
-#include "host.h"
+#include "books.h"
 
 #define STEPS 100000
 #define COMPARE_EVERY 50
@@ -40,7 +40,15 @@ struct tally {
 struct row {
 	bool exists;
 	struct tally half[2];
-	__s64 live_bytes, peak_bytes;
+	__s64 live_bytes, peak_bytes, at_peak_bytes;
+	__u64 temporary[2];             /* by half */
+};
+
+/* The block that a thread got last from a source. */
+struct last {
+	bool is_there;
+	int owner, address;
+	struct block block;
 };
 
 struct pending {
@@ -56,6 +64,7 @@ struct pending {
 static struct block blocks[OWNERS][ADDRESSES];
 static struct row rows[OWNERS][GENERATIONS][ROWS];
 static struct pending pendings[HOST_THREADS_MAX];
+static struct last lasts[HOST_THREADS_MAX][2]; /* of libc, of tracemalloc */
 static size_t row_count, total_count, live_count, spare_count, spare_max;
 static __u32 generations[PROCESSES];
 static __u64 counted[DT_COUNTER_COUNT];
@@ -163,7 +172,23 @@ static void book_lost(struct row *row, __u64 bytes)
 	half->freed_bytes += bytes;
 }
 
-static void book_end(int owner, const struct block *block)
+static struct last *last_of(int owner)
+{
+	return &lasts[host_current - host_threads][owner % DOMAINS != 0];
+}
+
+static bool take_last(int owner, int address, const struct block *block)
+{
+	struct last *last = last_of(owner);
+
+	if (!last->is_there || last->owner != owner || last->address != address || last->block.bytes != block->bytes ||
+	    last->block.row != block->row || last->block.generation != block->generation)
+		return false;
+	last->is_there = false;
+	return true;
+}
+
+static void book_end(int owner, const struct block *block, bool temporary)
 {
 	struct row *both[] = { &rows[owner][block->generation][0], &rows[owner][block->generation][block->row] };
 
@@ -172,6 +197,7 @@ static void book_end(int owner, const struct block *block)
 			continue;
 		both[i]->half[epoch & 1].frees++;
 		both[i]->half[epoch & 1].freed_bytes += block->bytes;
+		both[i]->temporary[epoch & 1] += temporary;
 		both[i]->live_bytes -= (__s64)block->bytes;
 	}
 }
@@ -208,7 +234,7 @@ static void put_back(int owner, int address, const struct block *block)
 	*at = *block;
 }
 
-static void add(int owner, __u32 generation, int address, __u64 bytes, int caller, const struct block *replaced)
+static void add(int owner, __u32 generation, int address, __u64 bytes, int caller, const struct block *replaced, bool temporary)
 {
 	struct block *block = &blocks[owner][address], old = *block;
 	int row;
@@ -218,8 +244,9 @@ static void add(int owner, __u32 generation, int address, __u64 bytes, int calle
 		return;
 	row = row_of_event(owner, generation, caller);
 	if (replaced)
-		book_end(owner, replaced);
+		book_end(owner, replaced, temporary);
 	if (!has_row(&old)) {
+		last_of(owner)->is_there = false;
 		counted[DT_COUNTER_live_full]++;
 		book_lost(&rows[owner][generation][0], bytes);
 		book_lost(&rows[owner][generation][row], bytes);
@@ -228,10 +255,11 @@ static void add(int owner, __u32 generation, int address, __u64 bytes, int calle
 	live_count += !old.is_live;
 	spare_count -= old.is_spare;
 	if (old.is_live && old.generation >= generation) { /* later: the call began before a clear, the block did not */
-		book_end(owner, &old);
+		book_end(owner, &old, owner % DOMAINS && take_last(owner, address, &old));
 		counted[DT_COUNTER_missed_frees] += owner % DOMAINS == 0; /* Track of a live block is in order */
 	}
 	*block = (struct block){ true, false, generation, row, bytes };
+	*last_of(owner) = (struct last){ true, owner, address, *block };
 	book_birth(&rows[owner][generation][0], bytes);
 	book_birth(&rows[owner][generation][row], bytes);
 }
@@ -241,7 +269,7 @@ static void end(int owner, int address)
 	struct block block;
 
 	if (take(owner, address, &block))
-		book_end(owner, &block);
+		book_end(owner, &block, take_last(owner, address, &block));
 	else
 		counted[DT_COUNTER_unmatched_frees]++;
 }
@@ -253,8 +281,11 @@ static void raise_peaks(void)
 		for (__u32 i = 0; i < (generation_of(owner) + 1) * ROWS; i++) {
 			struct row *row = &rows[owner][i / ROWS][i % ROWS];
 
-			if (row->live_bytes > row->peak_bytes)
-				row->peak_bytes = row->live_bytes;
+			if (row->live_bytes <= row->peak_bytes)
+				continue;
+			row->peak_bytes = row->live_bytes;
+			for (int number = 1; i % ROWS == 0 && number < ROWS; number++)
+				row[number].at_peak_bytes = row[number].live_bytes;
 		}
 }
 
@@ -338,13 +369,17 @@ static void finish(const struct actor *actor)
 	else
 		for (int i = 0; i < 6 && blocks[actor->owner][to].is_live; i++)
 			to = (int)random_below(ADDRESSES);
+	bool temporary = false;
+
 	actor->pending->stack = 0;
+	if (replaces && !(fails && (!is_realloc || done.bytes)))
+		temporary = take_last(actor->owner, done.from, &done.old);
 	outs[actor->thread] = address_of(to);
 	if (is_realloc && done.from != NOTHING && !done.bytes && fails) {
 		if (!replaces)
 			counted[DT_COUNTER_unmatched_frees]++;
 		else if (has_total(actor->owner, done.generation))
-			book_end(actor->owner, &done.old);
+			book_end(actor->owner, &done.old, temporary);
 	} else if (fails) {
 		counted[DT_COUNTER_failed_allocations]++;
 		if (done.took)
@@ -353,7 +388,7 @@ static void finish(const struct actor *actor)
 		counted[DT_COUNTER_arguments_unreadable]++;
 	} else {
 		counted[DT_COUNTER_unmatched_frees] += done.from != NOTHING && !replaces;
-		add(actor->owner, done.generation, to, done.bytes, done.caller, replaces ? &done.old : NULL);
+		add(actor->owner, done.generation, to, done.bytes, done.caller, replaces ? &done.old : NULL, temporary);
 	}
 	if (done.site == DT_SITE_posix_memalign)
 		host_leave(done.stack, fails ? ENOMEM : 0);
@@ -367,7 +402,7 @@ static void end_inside(const struct actor *actor, int address)
 	struct block block;
 
 	if (address != actor->pending->from && take(actor->owner, address, &block))
-		book_end(actor->owner, &block);
+		book_end(actor->owner, &block, take_last(actor->owner, address, &block));
 }
 
 /* What goes on while a call is pending: most of it is the allocator's own. */
@@ -423,7 +458,7 @@ static void step_outside(const struct actor *actor)
 		host_untrack(stack, caller_of(caller), domains[owner % DOMAINS], address_of(address));
 		break;
 	case 2:
-		add(owner, generation_of(owner), address, bytes, caller, NULL);
+		add(owner, generation_of(owner), address, bytes, caller, NULL, false);
 		host_track(stack, caller_of(caller), domains[owner % DOMAINS], address_of(address), bytes);
 		break;
 	default:
@@ -552,7 +587,8 @@ static void compare_rows(int owner, struct dt_owner key)
 	for (__u32 generation = 0; generation <= generations[owner / DOMAINS]; generation++) {
 		const struct dt_trace *total = NULL;
 		struct tally sums[2] = { 0 };
-		__s64 live_sum = 0;
+		__s64 live_sum = 0, at_peak_sum = 0;
+		__u64 temporary_sum = 0;
 
 		for (int number = 0; number < ROWS; number++) {
 			struct dt_trace_key trace_key = { key, number < 2 ? (__u64)number : numbers[number - 2], generation, 0 };
@@ -568,6 +604,8 @@ static void compare_rows(int owner, struct dt_owner key)
 			assert_int_equal(is->live_bytes, want->live_bytes);
 			assert_int_equal(is->half[0].peak_bytes > is->half[1].peak_bytes ? is->half[0].peak_bytes :
 					 is->half[1].peak_bytes, want->peak_bytes);
+			assert_int_equal(is->half[0].temporary, want->temporary[0]);
+			assert_int_equal(is->half[1].temporary, want->temporary[1]);
 			if (!number) {
 				total = is;
 				continue;
@@ -575,6 +613,11 @@ static void compare_rows(int owner, struct dt_owner key)
 			add_tally(&sums[0], &is->half[0]);
 			add_tally(&sums[1], &is->half[1]);
 			live_sum += is->live_bytes;
+			temporary_sum += want->temporary[0] + want->temporary[1];
+			if (total) {
+				assert_int_equal(books_at_peak(total, is), want->at_peak_bytes);
+				at_peak_sum += want->at_peak_bytes;
+			}
 		}
 		/* What a call books in a generation whose rows were removed meanwhile is not whole, and nobody reads it. */
 		if (!total || generation != generations[owner / DOMAINS])
@@ -582,6 +625,8 @@ static void compare_rows(int owner, struct dt_owner key)
 		compare_tally(&total->half[0], &sums[0]);
 		compare_tally(&total->half[1], &sums[1]);
 		assert_int_equal(total->live_bytes, live_sum);
+		assert_int_equal(rows[owner][generation][0].peak_bytes, at_peak_sum);
+		assert_int_equal(total->half[0].temporary + total->half[1].temporary, temporary_sum);
 	}
 }
 
@@ -634,6 +679,7 @@ static void start(__u64 seed, bool sessions)
 	memset(blocks, 0, sizeof(blocks));
 	memset(rows, 0, sizeof(rows));
 	memset(pendings, 0, sizeof(pendings));
+	memset(lasts, 0, sizeof(lasts));
 	for (int i = 0; i < PROCESSES; i++)
 		generations[i] = 1;
 	memset(counted, 0, sizeof(counted));

@@ -142,10 +142,10 @@ def check_sums(document):
     """live = allocations - frees in every domain, and the traces of a domain add up to it."""
     problems = []
     figures = {"blocks": "live_blocks", "bytes": "live_bytes", "allocations": "allocations",
-               "allocated_bytes": "allocated_bytes"}
-    sums = [dict.fromkeys(figures, 0) for _ in document["domains"]]
+               "allocated_bytes": "allocated_bytes", "temporary": "temporary"}
+    sums = [dict.fromkeys([*figures, "at_peak_bytes"], 0) for _ in document["domains"]]
     for trace in document["traces"]:
-        for figure in figures:
+        for figure in [*figures, "at_peak_bytes"]:
             sums[trace["domain"]][figure] += trace[figure]
     for i, domain in enumerate(document["domains"]):
         where = f"domains/{i} ({domain['name']})"
@@ -155,6 +155,11 @@ def check_sums(document):
         for figure, field in figures.items():
             if sums[i][figure] != domain[field]:
                 problems.append(f"{where}: {field} is {domain[field]}, its traces have {sums[i][figure]}")
+        if domain["temporary"] > domain["frees"]:
+            problems.append(f"{where}: of {domain['frees']} blocks that were freed {domain['temporary']} were temporary")
+        if domain["at_peak_exact"] != (sums[i]["at_peak_bytes"] == domain["peak_bytes"]):
+            problems.append(f"{where}: at_peak_exact is {domain['at_peak_exact']}, its traces had {sums[i]['at_peak_bytes']} bytes at the "
+                            f"peak of {domain['peak_bytes']}")
         if domain["peak_bytes"] < domain["live_bytes"] and not document["losses"]["peaks_contended"]:
             problems.append(f"{where}: peak_bytes {domain['peak_bytes']} is below live_bytes {domain['live_bytes']}")
     return problems

@@ -170,8 +170,9 @@ const struct dt_option dt_option_table[DT_OPTION_COUNT + 1] = {
 	  "tracebacks shown per domain (10)" },
 	{ 0, "processes", "N", TRACE, set_number, AT(processes), 1, UINT32_MAX, NULL,
 	  "processes shown in a report, the largest by the order of --sort (10)" },
-	{ 0, "sort", "ORDER", TRACE, set_sort, AT(sort), 0, 0, "live, count, allocated, allocations or peak",
-	  "which come first: live (bytes, the default), count (live blocks), allocated (bytes ever), allocations or peak" },
+	{ 0, "sort", "ORDER", TRACE, set_sort, AT(sort), 0, 0, "live, count, allocated, allocations, peak, at-peak or temporary",
+	  "which come first: live (bytes, the default), count (live blocks), allocated (bytes ever), allocations, peak, at-peak (bytes at the "
+	  "domain's peak) or temporary (blocks freed before their thread allocated again)" },
 	{ 0, "fold", NULL, TRACE, set_true, AT(fold), 0, 0, NULL,
 	  "end tracebacks before the wrappers of allocators (operator new, PyMem_Malloc ...) and sum those that become equal" },
 	{ 0, "stack", "MODE", TRACE, set_stack, AT(stack), 0, 0, "auto, python, native or mixed",

@@ -143,6 +143,8 @@ static void add_trace(struct dt_snapshot_trace *sum, const struct dt_snapshot_tr
 	sum->bytes += trace->bytes;
 	sum->allocations += trace->allocations;
 	sum->allocated_bytes += trace->allocated_bytes;
+	sum->at_peak_bytes += trace->at_peak_bytes;
+	sum->temporary += trace->temporary;
 }
 
 static int copy_traces(struct fold *fold)

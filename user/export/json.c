@@ -190,6 +190,8 @@ static void write_domain(struct json *json, const struct dt_snapshot_domain *dom
 	key_number(json, "allocated_bytes", domain->allocated_bytes);
 	key_number(json, "frees", domain->frees);
 	key_number(json, "freed_bytes", domain->freed_bytes);
+	key_number(json, "temporary", domain->temporary);
+	key_bool(json, "at_peak_exact", domain->at_peak_exact);
 	key_number_if(json, "in_libc_bytes", domain->compared, domain->in_libc_bytes);
 	key_number_if(json, "outside_libc_bytes", domain->compared, domain->outside_libc_bytes);
 }
@@ -203,6 +205,8 @@ static void write_trace(struct json *json, const struct dt_snapshot_trace *trace
 	key_number(json, "allocations", trace->allocations);
 	key_number(json, "allocated_bytes", trace->allocated_bytes);
 	key_number(json, "peak_bytes", trace->peak_bytes);
+	key_number(json, "at_peak_bytes", trace->at_peak_bytes);
+	key_number(json, "temporary", trace->temporary);
 }
 
 static void write_traceback(struct json *json, const struct dt_snapshot_traceback *traceback)

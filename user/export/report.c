@@ -43,6 +43,8 @@ static const struct {
 	[DT_SORT_ALLOCATED] = { "allocated bytes", "Nothing allocated" },
 	[DT_SORT_ALLOCATIONS] = { "allocations", "No allocations" },
 	[DT_SORT_PEAK] = { "peak bytes", "Never any live blocks" },
+	[DT_SORT_AT_PEAK] = { "bytes at the peak of the domain", "Never any live blocks" },
+	[DT_SORT_TEMPORARY] = { "temporary blocks", "No temporary blocks" },
 };
 _Static_assert(DT_ARRAY_SIZE(sorts) == DT_SORT_COUNT_, "an order has no words");
 
@@ -50,12 +52,13 @@ _Static_assert(DT_ARRAY_SIZE(sorts) == DT_SORT_COUNT_, "an order has no words");
 
 /* What of many traces is printed on one line. */
 struct amount {
-	uint64_t blocks, bytes, allocations, allocated_bytes, peak_bytes;
+	uint64_t blocks, bytes, allocations, allocated_bytes, peak_bytes, at_peak_bytes, temporary;
 };
 
 static struct amount amount_of(const struct dt_snapshot_trace *trace)
 {
-	return (struct amount){ trace->blocks, trace->bytes, trace->allocations, trace->allocated_bytes, trace->peak_bytes };
+	return (struct amount){ trace->blocks, trace->bytes, trace->allocations, trace->allocated_bytes, trace->peak_bytes,
+				trace->at_peak_bytes, trace->temporary };
 }
 
 /* "WORDS1171.9 KiB (1,200,000 bytes)TAIL"; what does not fit goes on in another line. */
@@ -103,6 +106,15 @@ static void print_amount(const struct report *report, const char *prefix, const 
 		snprintf(words, sizeof(words), "%speak %s", prefix, report->folded ? "at most " : "");
 		print_kib(&report->page, DT_STYLE_STRONG, words, amount->peak_bytes, "");
 		break;
+	case DT_SORT_AT_PEAK:
+		snprintf(words, sizeof(words), "%sat the peak ", prefix);
+		print_kib(&report->page, DT_STYLE_STRONG, words, amount->at_peak_bytes, "");
+		break;
+	case DT_SORT_TEMPORARY:
+		snprintf(words, sizeof(words), "%s%" PRIu64 " temporary of %" PRIu64 " allocations: ", prefix, amount->temporary,
+			 amount->allocations);
+		print_kib(&report->page, DT_STYLE_STRONG, words, amount->allocated_bytes, "");
+		break;
 	case DT_SORT_LIVE:
 	case DT_SORT_COUNT:
 	default:
@@ -126,8 +138,17 @@ static void print_others(const struct report *report, const uint32_t *indexes, s
 		sum.bytes += trace->bytes;
 		sum.allocations += trace->allocations;
 		sum.allocated_bytes += trace->allocated_bytes;
+		sum.at_peak_bytes += trace->at_peak_bytes;
+		sum.temporary += trace->temporary;
 	}
-	if (report->sort == DT_SORT_ALLOCATED || report->sort == DT_SORT_ALLOCATIONS) {
+	if (report->sort == DT_SORT_AT_PEAK) {
+		snprintf(words, sizeof(words), "%zu other traceback%s: at the peak ", count, count == 1 ? "" : "s");
+		bytes = sum.at_peak_bytes;
+	} else if (report->sort == DT_SORT_TEMPORARY) {
+		snprintf(words, sizeof(words), "%zu other traceback%s: %" PRIu64 " temporary of %" PRIu64 " allocations: ", count,
+			 count == 1 ? "" : "s", sum.temporary, sum.allocations);
+		bytes = sum.allocated_bytes;
+	} else if (report->sort == DT_SORT_ALLOCATED || report->sort == DT_SORT_ALLOCATIONS) {
 		snprintf(words, sizeof(words), "%zu other traceback%s: %" PRIu64 " allocations: ", count, count == 1 ? "" : "s",
 			 sum.allocations);
 		bytes = sum.allocated_bytes;
@@ -137,6 +158,25 @@ static void print_others(const struct report *report, const uint32_t *indexes, s
 		bytes = sum.bytes;
 	}
 	print_kib(&report->page, DT_STYLE_PLAIN, words, bytes, "");
+}
+
+/* What is kept of the peak is right, or it is told that it is not. */
+static void print_peak_fault(const struct report *report, uint32_t domain)
+{
+	const struct dt_snapshot_domain *row = &report->snapshot->domains[domain];
+	char words[256], sum[DT_FIGURE_SIZE], peak[DT_FIGURE_SIZE];
+	uint64_t bytes = 0;
+
+	if (report->sort != DT_SORT_AT_PEAK || row->at_peak_exact)
+		return;
+	for (uint32_t i = 0; i < report->snapshot->trace_count; i++)
+		if (report->snapshot->traces[i].domain == domain)
+			bytes += report->snapshot->traces[i].at_peak_bytes;
+	dt_figure_grouped(bytes, sum);
+	dt_figure_grouped(row->peak_bytes, peak);
+	snprintf(words, sizeof(words), "Not exact: several threads changed these figures at that very moment; they add up to %s bytes, "
+		 "the peak is %s.", sum, peak);
+	dt_page_print_words(&report->page, DT_STYLE_BAD, 0, 2, words);
 }
 
 /* ---- sections ------------------------------------------------------------------------------------------------ */
@@ -166,6 +206,7 @@ static int write_top(const struct report *report, uint32_t domain)
 	else
 		dt_page_print(page, DT_STYLE_PLAIN, ": %zu %straceback%s by %s\n", count, folded, count == 1 ? "" : "s",
 			      sorts[report->sort].figure);
+	print_peak_fault(report, domain);
 	for (size_t i = 0; i < shown && !error; i++) {
 		const struct dt_snapshot_trace *trace = &report->snapshot->traces[indexes[i]];
 		struct amount amount = amount_of(trace);

@@ -12,6 +12,8 @@ static const char *const names[] = {
 	[DT_SORT_ALLOCATED] = "allocated",
 	[DT_SORT_ALLOCATIONS] = "allocations",
 	[DT_SORT_PEAK] = "peak",
+	[DT_SORT_AT_PEAK] = "at-peak",
+	[DT_SORT_TEMPORARY] = "temporary",
 };
 _Static_assert(DT_ARRAY_SIZE(names) == DT_SORT_COUNT_, "an order has no name");
 

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "session/skeleton.h"
 
+/* All but what was live at the domain's peak. */
 static struct dt_tally row_sum(const struct dt_collect_row *row)
 {
 	const struct dt_tally *a = &row->half[0], *b = &row->half[1];
@@ -19,15 +20,41 @@ static struct dt_tally row_sum(const struct dt_collect_row *row)
 		.frees = a->frees + b->frees,
 		.freed_bytes = a->freed_bytes + b->freed_bytes,
 		.peak_bytes = a->peak_bytes > b->peak_bytes ? a->peak_bytes : b->peak_bytes,
+		.temporary = a->temporary + b->temporary,
 	};
+}
+
+static int64_t tally_live(const struct dt_tally *tally)
+{
+	return (int64_t)(tally->allocated_bytes - tally->freed_bytes); /* less than 0: more of it was inherited */
 }
 
 /* A block that was booked in the old epoch may have met, in live_bytes, a free that belongs to the new one. */
 static uint64_t tally_peak(const struct dt_tally *tally)
 {
-	int64_t live = (int64_t)(tally->allocated_bytes - tally->freed_bytes); /* less than 0: more of it was inherited */
+	int64_t live = tally_live(tally);
 
 	return (int64_t)tally->peak_bytes > live ? tally->peak_bytes : (uint64_t)live;
+}
+
+/*
+ * What of a trace was live when its domain was at its peak: what was kept of it then, or what it has, if it has not changed since.
+ * That may be less than nothing, as far as it was inherited.
+ */
+static int64_t row_at_peak(const struct dt_collect *collect, const struct dt_collect_row *row)
+{
+	struct dt_tally sum = row_sum(row), domain;
+	struct dt_trace_key key = row->key;
+	const struct dt_collect_row *total;
+
+	key.traceback = DT_TRACEBACK_TOTAL;
+	HASH_FIND(hh, collect->rows, &key, sizeof(key), total);
+	domain = total ? row_sum(total) : (struct dt_tally){ 0 };
+	if (total && tally_live(&domain) <= (int64_t)domain.peak_bytes)
+		for (int i = 0; i < 2; i++)
+			if (row->half[i].at_peak_of == domain.peak_bytes)
+				return row->half[i].at_peak_bytes;
+	return tally_live(&sum);
 }
 
 /* From an owner to its row in the snapshot, or from a traceback of a domain to its row. */
@@ -93,12 +120,19 @@ static void add_tally(struct dt_tally *to, const struct dt_tally *tally)
 	to->frees += tally->frees;
 	to->freed_bytes += tally->freed_bytes;
 	to->peak_bytes += tally->peak_bytes;
+	to->temporary += tally->temporary;
 }
 
 static void domain_tally(const struct dt_snapshot_domain *domain, struct dt_tally *ret_tally)
 {
-	*ret_tally = (struct dt_tally){ domain->allocations, domain->allocated_bytes, domain->frees, domain->freed_bytes,
-					domain->peak_bytes };
+	*ret_tally = (struct dt_tally){
+		.allocations = domain->allocations,
+		.allocated_bytes = domain->allocated_bytes,
+		.frees = domain->frees,
+		.freed_bytes = domain->freed_bytes,
+		.peak_bytes = domain->peak_bytes,
+		.temporary = domain->temporary,
+	};
 }
 
 static void set_domain(struct dt_snapshot_domain *domain, const struct dt_tally *tally)
@@ -110,6 +144,7 @@ static void set_domain(struct dt_snapshot_domain *domain, const struct dt_tally 
 	domain->allocated_bytes = tally->allocated_bytes;
 	domain->frees = tally->frees;
 	domain->freed_bytes = tally->freed_bytes;
+	domain->temporary = tally->temporary;
 }
 
 /* Adds to the row of a domain, which is made when it is not there: what was inherited, and what came and went since. */
@@ -139,6 +174,18 @@ static int add_domain(struct fill *fill, const struct dt_owner *owner, struct dt
 	return error ? error : index_add(&fill->domains, owner_key(owner), 0, index);
 }
 
+/* `at_peak_bytes` is below 0 for what came and went of what was inherited; the sum is not, unless threads have raced. */
+static void add_figures(struct dt_snapshot_trace *to, const struct dt_snapshot_trace *trace)
+{
+	to->blocks += trace->blocks;
+	to->bytes += trace->bytes;
+	to->allocations += trace->allocations;
+	to->allocated_bytes += trace->allocated_bytes;
+	to->peak_bytes += trace->peak_bytes;
+	to->at_peak_bytes += trace->at_peak_bytes;
+	to->temporary += trace->temporary;
+}
+
 /*
  * Adds a trace, or adds to the one that its traceback has already: what was inherited and what came since; and tracebacks that
  * differ only behind the frame where they were cut, whose peak is then at most the sum of theirs.
@@ -153,6 +200,8 @@ static int add_trace(struct fill *fill, const struct dt_owner *owner, uint64_t n
 		.allocations = tally->allocations,
 		.allocated_bytes = tally->allocated_bytes,
 		.peak_bytes = tally_peak(tally),
+		.at_peak_bytes = (uint64_t)tally->at_peak_bytes,
+		.temporary = tally->temporary,
 	};
 	bool cut = false;
 	uint32_t index;
@@ -168,13 +217,7 @@ static int add_trace(struct fill *fill, const struct dt_owner *owner, uint64_t n
 		fill->snapshot->counters[DT_COUNTER_truncated_no_frame_pointer] += tally->allocations;
 	same = index_find(fill->traces, trace.domain, trace.traceback);
 	if (same) {
-		struct dt_snapshot_trace *to = &fill->snapshot->traces[same->index];
-
-		to->blocks += trace.blocks;
-		to->bytes += trace.bytes;
-		to->allocations += trace.allocations;
-		to->allocated_bytes += trace.allocated_bytes;
-		to->peak_bytes += trace.peak_bytes;
+		add_figures(&fill->snapshot->traces[same->index], &trace);
 		return 0;
 	}
 	error = dt_snapshot_add_trace(fill->snapshot, &trace, &index);
@@ -183,7 +226,8 @@ static int add_trace(struct fill *fill, const struct dt_owner *owner, uint64_t n
 
 static struct dt_tally inherited_tally(const struct dt_inherited *row)
 {
-	return (struct dt_tally){ .allocations = row->blocks, .allocated_bytes = row->bytes, .peak_bytes = row->bytes };
+	return (struct dt_tally){ .allocations = row->blocks, .allocated_bytes = row->bytes, .peak_bytes = row->bytes,
+				  .at_peak_bytes = (int64_t)row->bytes };
 }
 
 static bool is_same_owner(const struct dt_owner *left, const struct dt_owner *right)
@@ -259,9 +303,29 @@ static int fill_pass(struct fill *fill, bool totals)
 		if (!traced || traced->generation != row->key.generation || (!sum.allocations && !sum.frees) ||
 		    totals != (row->key.traceback == DT_TRACEBACK_TOTAL))
 			continue;
+		sum.at_peak_bytes = totals ? 0 : row_at_peak(fill->collect, row);
 		error = totals ? add_domain(fill, &row->key.owner, sum) : add_trace(fill, &row->key.owner, row->key.traceback, &sum);
 	}
 	return error;
+}
+
+/* Do the traces add up to the peak? Where threads have raced at that very moment, they may not. */
+static int check_peaks(struct dt_snapshot *snapshot)
+{
+	DT_FREE uint64_t *sums = calloc(snapshot->domain_count + 1ul, sizeof(*sums));
+
+	if (!sums)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < snapshot->trace_count; i++) {
+		struct dt_snapshot_trace *trace = &snapshot->traces[i];
+
+		if ((int64_t)trace->at_peak_bytes < 0)
+			trace->at_peak_bytes = 0;
+		sums[trace->domain] += trace->at_peak_bytes;
+	}
+	for (uint32_t i = 0; i < snapshot->domain_count; i++)
+		snapshot->domains[i].at_peak_exact = sums[i] == snapshot->domains[i].peak_bytes;
+	return 0;
 }
 
 int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *processes, size_t count, struct dt_tracebacks *tracebacks,
@@ -290,6 +354,8 @@ int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *process
 		error = fold_inherited(fill);
 	if (!error)
 		error = fill_pass(fill, false);
+	if (!error)
+		error = check_peaks(snapshot);
 	if (fill) {
 		index_clear(&fill->folded);
 		index_clear(&fill->domains);

@@ -11,7 +11,7 @@
 
 /* What the traces of one domain add up to. */
 struct sums {
-	uint64_t blocks, bytes, allocations, allocated_bytes;
+	uint64_t blocks, bytes, allocations, allocated_bytes, at_peak_bytes, temporary;
 	bool overflow;
 };
 
@@ -83,6 +83,8 @@ static int check_domain(struct dt_snapshot *s, uint32_t index, const struct sums
 		{ "live bytes", d->live_bytes, sums->bytes },
 		{ "allocations", d->allocations, sums->allocations },
 		{ "allocated bytes", d->allocated_bytes, sums->allocated_bytes },
+		{ "temporary blocks", d->temporary, sums->temporary },
+		{ "bytes at its peak", d->at_peak_exact ? d->peak_bytes : sums->at_peak_bytes, sums->at_peak_bytes },
 	};
 
 	if (!balances(d->live_blocks, d->allocations, d->frees))
@@ -91,6 +93,9 @@ static int check_domain(struct dt_snapshot *s, uint32_t index, const struct sums
 	if (!balances(d->live_bytes, d->allocated_bytes, d->freed_bytes))
 		return broken(s, ret_reason, "domain %u (%s) has %" PRIu64 " live bytes after %" PRIu64 " allocated and %"
 			      PRIu64 " freed", index, d->name, d->live_bytes, d->allocated_bytes, d->freed_bytes);
+	if (d->temporary > d->frees)
+		return broken(s, ret_reason, "domain %u (%s) has %" PRIu64 " temporary blocks of %" PRIu64 " that were freed", index,
+			      d->name, d->temporary, d->frees);
 	if (sums->overflow)
 		return broken(s, ret_reason, "the traces of domain %u (%s) add up to more than 64 bits", index, d->name);
 	for (size_t i = 0; i < DT_ARRAY_SIZE(figures); i++)
@@ -158,6 +163,8 @@ int dt_snapshot_check(struct dt_snapshot *snapshot, const char **ret_reason)
 		add(&sum->bytes, trace->bytes, &sum->overflow);
 		add(&sum->allocations, trace->allocations, &sum->overflow);
 		add(&sum->allocated_bytes, trace->allocated_bytes, &sum->overflow);
+		add(&sum->at_peak_bytes, trace->at_peak_bytes, &sum->overflow);
+		add(&sum->temporary, trace->temporary, &sum->overflow);
 	}
 	for (uint32_t i = 0; i < snapshot->domain_count && !error; i++)
 		error = check_domain(snapshot, i, &sums[i], ret_reason);

@@ -61,6 +61,8 @@ struct dt_snapshot_domain {
 	const char *name;
 	uint64_t live_blocks, live_bytes, peak_bytes;
 	uint64_t allocations, allocated_bytes, frees, freed_bytes;
+	uint64_t temporary;             /* of the frees: by the thread that allocated, before it allocated again from that source */
+	bool at_peak_exact;             /* at_peak_bytes of its traces add up to peak_bytes */
 	bool compared;                  /* with libc's blocks, which never is libc itself: where its process has layers */
 	uint64_t in_libc_bytes, outside_libc_bytes; /* of its blocks as they were read then */
 };
@@ -70,6 +72,8 @@ struct dt_snapshot_trace {
 	uint64_t blocks, bytes;         /* live */
 	uint64_t allocations, allocated_bytes;
 	uint64_t peak_bytes;
+	uint64_t at_peak_bytes;         /* live when its domain first came to its peak_bytes */
+	uint64_t temporary;
 };
 
 struct dt_snapshot_traceback {
@@ -130,7 +134,7 @@ int dt_snapshot_add_frame(struct dt_snapshot *snapshot, const struct dt_snapshot
 bool dt_snapshot_is_complete(const struct dt_snapshot *snapshot);
 /*
  * Checks what must hold in every snapshot: indexes in range; in each domain live = allocations − frees, and the sums
- * over its traces equal its own figures; parts of memory and exact layers add up to the whole. 0, or -EBADMSG with *ret_reason a sentence owned by the snapshot.
+ * over its traces equal its own figures, that at its peak where it says so; parts of memory and exact layers add up to the whole. 0, or -EBADMSG with *ret_reason a sentence owned by the snapshot.
  */
 int dt_snapshot_check(struct dt_snapshot *snapshot, const char **ret_reason);
 

@@ -23,6 +23,10 @@ uint64_t dt_statistic_key(const struct dt_snapshot_trace *trace, enum dt_sort so
 		return trace->allocations;
 	case DT_SORT_PEAK:
 		return trace->peak_bytes;
+	case DT_SORT_AT_PEAK:
+		return trace->at_peak_bytes;
+	case DT_SORT_TEMPORARY:
+		return trace->temporary;
 	case DT_SORT_LIVE:
 	default:
 		return trace->bytes;
@@ -120,6 +124,8 @@ static uint64_t domain_key(const struct dt_snapshot_domain *domain, enum dt_sort
 		.allocations = domain->allocations,
 		.allocated_bytes = domain->allocated_bytes,
 		.peak_bytes = domain->peak_bytes,
+		.at_peak_bytes = domain->peak_bytes,
+		.temporary = domain->temporary,
 	};
 
 	return dt_statistic_key(&figures, sort);

@@ -256,17 +256,24 @@ static __always_inline bool account_take_last(const struct account *account, __u
 	return last && last_take(last, account->owner.domain, address, block);
 }
 
+__noinline int last_set(struct dt_last *last, __u32 domain, __u64 address, const struct dt_block *block)
+{
+	if (!last || !block)
+		return 0;
+	last->address = address;
+	last->bytes = block_bytes(block);
+	last->traceback = block->traceback;
+	last->domain = domain;
+	last->born = DT_SPAN_BORN(block->span);
+	return 0;
+}
+
 static __always_inline void account_set_last(const struct account *account, __u64 address, const struct dt_block *block)
 {
 	struct dt_last *last = account_last(account);
 
-	if (!last)
-		return;
-	last->address = address;
-	last->bytes = block_bytes(block);
-	last->traceback = block->traceback;
-	last->domain = account->owner.domain;
-	last->born = DT_SPAN_BORN(block->span);
+	if (last)
+		last_set(last, account->owner.domain, address, block);
 }
 
 /* ---- blocks come and go ------------------------------------------------------------------------------------------ */

@@ -10,16 +10,16 @@ FALLBACK_THREAD_OPS = str(scaled(2000, 500))
 
 # argv: the workload and its arguments. launch: started by domtrace instead of attached to. exact_peak: one thread only.
 # ends: the target's exit ends the trace, else Ctrl-C (where the end of a thread changes counters).
-# foreign: modules whose rows are their own business. facts: what the workload must tell. behind: who called each row's caller,
+# one_thread: what was live at the peak and what was temporary is compared, too. foreign: modules whose rows are their own business. facts: what the workload must tell. behind: who called each row's caller,
 # outwards (tables.compare_libc). loads: it stops when its library is loaded.
 FROM_MAIN = {None: ("main",)}
 IN_THREADS = {"thread_step": ("thread_early",), "thread_receive": ("thread_early",), "thread_late": ()}
 
 WORKLOADS = {
-    "family": {"argv": ["alloc_family"], "ends": True, "facts": {"moved": 1, "stayed": 1}, "behind": FROM_MAIN},
-    "family from its start": {"argv": ["alloc_family", "--from-start"], "launch": True, "ends": True, "behind": FROM_MAIN},
-    "random": {"argv": ["alloc_random", "--seed", "7", "--ops", RANDOM_OPS], "ends": True, "behind": FROM_MAIN},
-    "random from its start": {"argv": ["alloc_random", "--seed", "8", "--ops", FALLBACK_OPS], "launch": True, "ends": True,
+    "family": {"argv": ["alloc_family"], "one_thread": True, "ends": True, "facts": {"moved": 1, "stayed": 1}, "behind": FROM_MAIN},
+    "family from its start": {"argv": ["alloc_family", "--from-start"], "one_thread": True, "launch": True, "ends": True, "behind": FROM_MAIN},
+    "random": {"argv": ["alloc_random", "--seed", "7", "--ops", RANDOM_OPS], "one_thread": True, "ends": True, "behind": FROM_MAIN},
+    "random from its start": {"argv": ["alloc_random", "--seed", "8", "--ops", FALLBACK_OPS], "one_thread": True, "launch": True, "ends": True,
                               "behind": FROM_MAIN},
     "threads": {"argv": ["alloc_threads", "--ops", THREAD_OPS], "exact_peak": False, "behind": IN_THREADS},
     "threads that start later": {"argv": ["alloc_threads", "--late", "--threads", "4"], "exact_peak": False, "ends": True,
@@ -32,7 +32,7 @@ WORKLOADS = {
 # Each is run again with every feature forced off.
 FALLBACK_WORKLOADS = {
     "family": WORKLOADS["family"],
-    "random": {"argv": ["alloc_random", "--seed", "9", "--ops", FALLBACK_OPS], "ends": True, "behind": FROM_MAIN},
+    "random": {"argv": ["alloc_random", "--seed", "9", "--ops", FALLBACK_OPS], "one_thread": True, "ends": True, "behind": FROM_MAIN},
     "threads": {"argv": ["alloc_threads", "--ops", FALLBACK_THREAD_OPS], "exact_peak": False, "behind": IN_THREADS},
     # attaches to libc after most privileges were given up
     "random from its start": WORKLOADS["random from its start"],
@@ -60,7 +60,8 @@ def begin(place, spec, options):
 
 
 def compare(snapshot, pid, truth, spec):
-    compare_libc(snapshot, pid, truth, spec.get("exact_peak", True), spec.get("foreign", ()), spec["behind"])
+    compare_libc(snapshot, pid, truth, spec.get("exact_peak", True), spec.get("foreign", ()), spec["behind"],
+                 spec.get("one_thread", False))
 
 
 def end(target, tracer, spec):

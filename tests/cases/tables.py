@@ -6,6 +6,7 @@ import os
 from harness import Failure
 
 FIELDS = ("blocks", "bytes", "allocations", "allocated_bytes")
+FIELDS_OF_ONE_THREAD = FIELDS + ("at_peak_bytes", "temporary")
 
 
 def domain_rows(snapshot, pid, source, domain_id=None):
@@ -91,20 +92,20 @@ def chain_faults(frames, traceback, behind):
     return [f"{why}: {frames_text(frames)}"] if why else []
 
 
-def compare_rows(expected, actual, foreign, behind):
-    sums = [dict.fromkeys(FIELDS, 0) for _ in expected]
+def compare_rows(expected, actual, foreign, behind, fields):
+    sums = [dict.fromkeys(fields, 0) for _ in expected]
     wrong = []
     for frames, traceback, trace in actual:
         found = [i for i, row in enumerate(expected) if matches(row, called(frames))]
         wrong += chain_faults(frames, traceback, behind.get(expected[found[0]]["caller"], behind.get(None)) if found else None)
         if found:
-            for field in FIELDS:
+            for field in fields:
                 sums[found[0]][field] += trace[field]
         elif not frames or os.path.basename(frames[-1].get("module") or "") not in foreign:
             wrong.append(f"a row too many: {frames_text(frames)}: {trace} {traceback['truncated'] or ''}")
     for row, total in zip(expected, sums):
         wrong += [f"{row_text(row)}: {field} is {total[field]}, not {row[field]}"
-                  for field in FIELDS if total[field] != row[field]]
+                  for field in fields if total[field] != row[field]]
     return wrong
 
 
@@ -120,15 +121,17 @@ def compare_totals(domain, truth, exact_peak):
     return wrong
 
 
-def compare_libc(snapshot, pid, truth, exact_peak=True, foreign=(), behind=None):
+def compare_libc(snapshot, pid, truth, exact_peak=True, foreign=(), behind=None, one_thread=False):
     """
-    The libc table of `pid` equals `truth`. `foreign`: modules whose own rows are left out of it, with the totals. `behind`:
+    The libc table of `pid` equals `truth`; of `one_thread`: also what was live at the peak, and what was temporary. `foreign`: modules whose own rows are left out of it, with the totals. `behind`:
     {caller of a row, or None for all others: the functions that called that one, innermost first}.
     """
     domain, actual = domain_rows(snapshot, pid, "libc")
     if domain is None:
         raise Failure(f"no libc domain of process {pid}")
-    wrong = losses(snapshot) + compare_rows(truth["rows"], actual, foreign, behind or {})
+    wrong = losses(snapshot) + compare_rows(truth["rows"], actual, foreign, behind or {}, FIELDS_OF_ONE_THREAD if one_thread else FIELDS)
+    if one_thread and not domain["at_peak_exact"]:
+        wrong.append("at_peak_exact is false, and there was one thread")
     if not foreign:
         wrong += compare_totals(domain, truth, exact_peak)
         wrong += [f"counters.{name} is {snapshot['counters'].get(name)}, not {number}"

@@ -57,10 +57,11 @@ static inline void sample_python(struct dt_snapshot *sample, const char *file)
 				      .exe = "/usr/bin/python3.11", .command = command, .python = "3.11.2", .rss_bytes = 126418944);
 	uint32_t numpy = SAMPLE_ADD(domain, .process = process, .source = DT_SOURCE_TRACEMALLOC, .id = 389047, .name = "numpy",
 				    .live_blocks = 14, .live_bytes = 14900224, .peak_bytes = 31457280, .allocations = 100,
-				    .allocated_bytes = 99999999, .frees = 86, .freed_bytes = 85099775);
+				    .allocated_bytes = 99999999, .frees = 86, .freed_bytes = 85099775, .temporary = 80);
 	uint32_t libc = SAMPLE_ADD(domain, .process = process, .source = DT_SOURCE_LIBC, .name = "libc", .live_blocks = 3,
 				   .live_bytes = 12288, .peak_bytes = 65536, .allocations = 1000003, .allocated_bytes = 40012288,
-				   .frees = 1000000, .freed_bytes = 40000000);
+				   .frees = 1000000, .freed_bytes = 40000000, .temporary = 999999,
+				   .at_peak_exact = true);
 	uint32_t main = SAMPLE_ADD(frame, .kind = DT_FRAME_PYTHON, .file = file, .line = 5, .function = "<module>", .first_line = 1);
 	uint32_t load = SAMPLE_ADD(frame, .kind = DT_FRAME_PYTHON, .file = file, .line = 2, .function = "load", .first_line = 1);
 	uint32_t gone = SAMPLE_ADD(frame, .kind = DT_FRAME_PYTHON, .file = "/nonexistent/lib.py", .line = 9, .function = "C.f",
@@ -75,11 +76,11 @@ static inline void sample_python(struct dt_snapshot *sample, const char *file)
 				     .truncation = DT_TRUNCATION_no_frame_pointer);
 
 	SAMPLE_ADD(trace, .domain = numpy, .traceback = flat, .blocks = 12, .bytes = 1200000, .allocations = 98,
-		   .allocated_bytes = 86299775, .peak_bytes = 2400000);
+		   .allocated_bytes = 86299775, .peak_bytes = 2400000, .at_peak_bytes = 2000000, .temporary = 80);
 	SAMPLE_ADD(trace, .domain = numpy, .traceback = deep, .blocks = 2, .bytes = 13700224, .allocations = 2,
-		   .allocated_bytes = 13700224, .peak_bytes = 13700224);
+		   .allocated_bytes = 13700224, .peak_bytes = 13700224, .at_peak_bytes = 13700224);
 	SAMPLE_ADD(trace, .domain = libc, .traceback = native, .blocks = 3, .bytes = 12288, .allocations = 1000003,
-		   .allocated_bytes = 40012288, .peak_bytes = 65536);
+		   .allocated_bytes = 40012288, .peak_bytes = 65536, .at_peak_bytes = 65536, .temporary = 999999);
 }
 
 /* A process whose names are not what anyone hopes for, and a domain that was used up. */
@@ -90,10 +91,11 @@ static inline void sample_server(struct dt_snapshot *sample)
 				      .command = command, .exited = true, .rss_bytes = 5);
 	uint32_t libc = SAMPLE_ADD(domain, .process = process, .source = DT_SOURCE_LIBC, .name = "libc", .peak_bytes = UINT64_MAX,
 				   .allocations = UINT64_MAX, .frees = UINT64_MAX, .allocated_bytes = UINT64_MAX,
-				   .freed_bytes = UINT64_MAX);
+				   .freed_bytes = UINT64_MAX, .temporary = UINT64_MAX, .at_peak_exact = true);
 	uint32_t lost = SAMPLE_ADD(traceback, .truncation = DT_TRUNCATION_lost);
 
-	SAMPLE_ADD(trace, .domain = libc, .traceback = lost, .allocations = UINT64_MAX, .allocated_bytes = UINT64_MAX);
+	SAMPLE_ADD(trace, .domain = libc, .traceback = lost, .allocations = UINT64_MAX, .allocated_bytes = UINT64_MAX,
+		   .at_peak_bytes = UINT64_MAX, .temporary = UINT64_MAX);
 }
 
 /* `file`: where the Python program is. */

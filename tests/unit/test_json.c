@@ -102,8 +102,8 @@ static void test_memory_and_layers(void **state)
 
 	assert_non_null(strstr(text, "\"rss_bytes\":126418944," MEMORY "," LAYERS "}"));
 	assert_non_null(strstr(text, "\"rss_bytes\":5,\"memory\":null,\"layers\":null}"));
-	assert_non_null(strstr(text, "\"freed_bytes\":85099775,\"in_libc_bytes\":12000,\"outside_libc_bytes\":14888224}"));
-	assert_non_null(strstr(text, "\"freed_bytes\":40000000,\"in_libc_bytes\":null,\"outside_libc_bytes\":null}"));
+	assert_non_null(strstr(text, "\"freed_bytes\":85099775,\"temporary\":80,\"at_peak_exact\":false,\"in_libc_bytes\":12000,\"outside_libc_bytes\":14888224}"));
+	assert_non_null(strstr(text, "\"freed_bytes\":40000000,\"temporary\":999999,\"at_peak_exact\":true,\"in_libc_bytes\":null,\"outside_libc_bytes\":null}"));
 	dt_snapshot_free(sample);
 }
 

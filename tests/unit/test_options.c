@@ -222,7 +222,7 @@ static void test_wrong_usage(void **state)
 		{ "-p 1 -i 1e3", "--interval: '1e3' is not a number of seconds above 0|" },
 		{ "-p 1 -t 0.0000000001", "--duration: '0.0000000001' is not a number of seconds above 0|" },
 		{ "-p 1 -t 99999999999", "--duration: '99999999999' is not a number of seconds above 0|" },
-		{ "-p 1 --sort size", "--sort: 'size' is not live, count, allocated, allocations or peak|" },
+		{ "-p 1 --sort size", "--sort: 'size' is not live, count, allocated, allocations, peak, at-peak or temporary|" },
 		{ "-p 1 --stack", "--stack needs a value: MODE|" },
 		{ "-p 1 --stack=", "--stack: '' is not auto, python, native or mixed|" },
 		{ "-p 1 --stack dwarf", "--stack: 'dwarf' is not auto, python, native or mixed|" },

@@ -98,6 +98,8 @@ static void test_golden(void **state)
 	assert_golden(sample, (struct dt_report_opts){ .sort = DT_SORT_ALLOCATED, .top = 1 }, "report_allocated.txt");
 	assert_golden(sample, (struct dt_report_opts){ .sort = DT_SORT_ALLOCATIONS, .top = 1 }, "report_allocations.txt");
 	assert_golden(sample, (struct dt_report_opts){ .sort = DT_SORT_PEAK }, "report_peak.txt");
+	assert_golden(sample, (struct dt_report_opts){ .sort = DT_SORT_AT_PEAK, .top = 1 }, "report_at_peak.txt");
+	assert_golden(sample, (struct dt_report_opts){ .sort = DT_SORT_TEMPORARY }, "report_temporary.txt");
 	assert_golden(sample, (struct dt_report_opts){ .colour = true }, "report_colour.txt");
 	assert_golden(sample, (struct dt_report_opts){ .columns = 66 }, "report_narrow.txt");
 	dt_snapshot_free(sample);
@@ -326,7 +328,7 @@ static void test_failures_are_told(void **state)
 
 static void test_sort_names(void **state)
 {
-	static const char *const names[] = { "live", "count", "allocated", "allocations", "peak" };
+	static const char *const names[] = { "live", "count", "allocated", "allocations", "peak", "at-peak", "temporary" };
 	enum dt_sort sort = DT_SORT_COUNT_;
 
 	(void)state;
@@ -338,7 +340,7 @@ static void test_sort_names(void **state)
 	assert_int_equal(dt_sort_parse("", &sort), -EINVAL);
 	assert_int_equal(dt_sort_parse("Live", &sort), -EINVAL);
 	assert_int_equal(dt_sort_parse("liv", &sort), -EINVAL);
-	assert_int_equal(sort, DT_SORT_PEAK);
+	assert_int_equal(sort, DT_SORT_COUNT_ - 1);
 }
 
 int main(void)

@@ -230,12 +230,13 @@ static struct dt_snapshot *balanced_snapshot(void)
 	struct dt_snapshot *snapshot = new_snapshot();
 	struct dt_snapshot_process process = { .pid = 1 };
 	struct dt_snapshot_domain libc = { .name = "libc", .live_blocks = 3, .live_bytes = 30, .allocations = 5,
-					   .allocated_bytes = 50, .frees = 2, .freed_bytes = 20 };
+					   .allocated_bytes = 50, .frees = 2, .freed_bytes = 20, .peak_bytes = 40, .temporary = 1,
+					   .at_peak_exact = true };
 	struct dt_snapshot_domain numpy = { .name = "numpy", .source = DT_SOURCE_TRACEMALLOC, .id = 389047 };
 	struct dt_snapshot_frame frame = { .kind = DT_FRAME_NATIVE };
 	struct dt_snapshot_trace traces[] = {
-		{ .blocks = 1, .bytes = 10, .allocations = 3, .allocated_bytes = 30 },
-		{ .blocks = 2, .bytes = 20, .allocations = 2, .allocated_bytes = 20 },
+		{ .blocks = 1, .bytes = 10, .allocations = 3, .allocated_bytes = 30, .at_peak_bytes = 25, .temporary = 1 },
+		{ .blocks = 2, .bytes = 20, .allocations = 2, .allocated_bytes = 20, .at_peak_bytes = 15 },
 	};
 	struct dt_snapshot_traceback traceback = { .frames = (uint32_t[]){ 0 }, .frame_count = 1, .total_frames = 1 };
 	uint32_t index;
@@ -285,7 +286,13 @@ static void test_check_finds_wrong_books(void **state)
 	WRONG(snapshot->traces[0].bytes, 9, "domain 0 (libc) has 30 live bytes, but its traces have 29");
 	WRONG(snapshot->traces[0].allocations, 9, "domain 0 (libc) has 5 allocations, but its traces have 11");
 	WRONG(snapshot->traces[0].allocated_bytes, 0, "domain 0 (libc) has 50 allocated bytes, but its traces have 20");
+	WRONG(snapshot->traces[0].temporary, 2, "domain 0 (libc) has 1 temporary blocks, but its traces have 2");
+	WRONG(snapshot->domains[0].temporary, 3, "domain 0 (libc) has 3 temporary blocks of 2 that were freed");
+	WRONG(snapshot->traces[1].at_peak_bytes, 14, "domain 0 (libc) has 40 bytes at its peak, but its traces have 39");
 	WRONG(snapshot->traces[0].bytes, UINT64_MAX, "the traces of domain 0 (libc) add up to more than 64 bits");
+	/* What is not said to be exact need not be. */
+	snapshot->domains[0].at_peak_exact = false;
+	snapshot->traces[1].at_peak_bytes = 14;
 	assert_int_equal(dt_snapshot_check(snapshot, &reason), 0);
 	dt_snapshot_free(snapshot);
 }

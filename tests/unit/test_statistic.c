@@ -68,16 +68,19 @@ static void test_each_figure(void **state)
 
 	(void)state;
 	add(snapshot, &(struct dt_snapshot_trace){ .traceback = 0, .blocks = 1, .bytes = 300, .allocations = 9,
-						   .allocated_bytes = 900, .peak_bytes = 300 });
+						   .allocated_bytes = 900, .peak_bytes = 300, .at_peak_bytes = 3 });
 	add(snapshot, &(struct dt_snapshot_trace){ .traceback = 1, .blocks = 3, .bytes = 100, .allocations = 7,
-						   .allocated_bytes = UINT64_MAX, .peak_bytes = 800 });
-	add(snapshot, &(struct dt_snapshot_trace){ .traceback = 2, .allocations = 8, .allocated_bytes = 1, .peak_bytes = 1 });
+						   .allocated_bytes = UINT64_MAX, .peak_bytes = 800, .at_peak_bytes = 2, .temporary = 4 });
+	add(snapshot, &(struct dt_snapshot_trace){ .traceback = 2, .allocations = 8, .allocated_bytes = 1, .peak_bytes = 1,
+						   .at_peak_bytes = 1, .temporary = 8 });
 	add(snapshot, &(struct dt_snapshot_trace){ .domain = 1, .traceback = 2, .blocks = 1 });
 	ASSERT_ORDER(0, DT_SORT_LIVE, 0, 1);
 	ASSERT_ORDER(0, DT_SORT_COUNT, 1, 0);
 	ASSERT_ORDER(0, DT_SORT_ALLOCATED, 1, 0, 2);
 	ASSERT_ORDER(0, DT_SORT_ALLOCATIONS, 0, 2, 1);
 	ASSERT_ORDER(0, DT_SORT_PEAK, 1, 0, 2);
+	ASSERT_ORDER(0, DT_SORT_AT_PEAK, 0, 1, 2);
+	ASSERT_ORDER(0, DT_SORT_TEMPORARY, 2, 1);
 	ASSERT_ORDER(1, DT_SORT_COUNT, 3);
 	assert_order(snapshot, 1, DT_SORT_LIVE, NULL, 0);
 	assert_order(snapshot, 2, DT_SORT_LIVE, NULL, 0);
@@ -112,7 +115,8 @@ static void test_ties(void **state)
 
 static void test_key(void **state)
 {
-	struct dt_snapshot_trace row = { .blocks = 1, .bytes = 2, .allocations = 3, .allocated_bytes = 4, .peak_bytes = 5 };
+	struct dt_snapshot_trace row = { .blocks = 1, .bytes = 2, .allocations = 3, .allocated_bytes = 4, .peak_bytes = 5,
+					 .at_peak_bytes = 6, .temporary = 7 };
 
 	(void)state;
 	assert_int_equal(dt_statistic_key(&row, DT_SORT_LIVE), 2);
@@ -120,6 +124,8 @@ static void test_key(void **state)
 	assert_int_equal(dt_statistic_key(&row, DT_SORT_ALLOCATED), 4);
 	assert_int_equal(dt_statistic_key(&row, DT_SORT_ALLOCATIONS), 3);
 	assert_int_equal(dt_statistic_key(&row, DT_SORT_PEAK), 5);
+	assert_int_equal(dt_statistic_key(&row, DT_SORT_AT_PEAK), 6);
+	assert_int_equal(dt_statistic_key(&row, DT_SORT_TEMPORARY), 7);
 }
 
 static void assert_processes(const struct dt_snapshot *snapshot, enum dt_sort sort, const uint32_t *expected)

@@ -68,10 +68,10 @@ static void test_sizes(void **state)
 	expected.rows[DT_TABLE_live] = 4369066;
 	expected.rows[DT_TABLE_traces] = 1;
 	expected.rows[DT_TABLE_events] = 65536;
-	assert_rows((const char *const[]){ "live=96", "traces=383", "live=400M", "events=64K", NULL }, &expected);
+	assert_rows((const char *const[]){ "live=96", "traces=511", "live=400M", "events=64K", NULL }, &expected);
 	expected.rows[DT_TABLE_live] = 1ull << 31;
 	expected.rows[DT_TABLE_events] = 1ull << 30;
-	assert_rows((const char *const[]){ "live=192G", "traces=192", "events=1G", NULL }, &expected);
+	assert_rows((const char *const[]){ "live=192G", "traces=256", "events=1G", NULL }, &expected);
 }
 
 static void test_refused(void **state)
@@ -99,7 +99,7 @@ static void test_refused(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < DT_ARRAY_SIZE(cases); i++) {
-		const char *const texts[] = { "codes=96", cases[i].text, "totals=192", NULL };
+		const char *const texts[] = { "codes=96", cases[i].text, "totals=256", NULL };
 		struct dt_tables sizes, untouched;
 		struct said said = { 0 };
 		struct dt_log log = said_log(&said);

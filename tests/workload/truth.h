@@ -36,11 +36,13 @@ struct truth_name {
 
 struct truth_row {
 	uint64_t allocations, allocated_bytes, frees, freed_bytes;
+	uint64_t at_peak_bytes, temporary;
 };
 
 struct truth {
 	struct truth_row rows[TRUTH_ROWS_MAX];
 	uint64_t live_bytes, peak_bytes;
+	uintptr_t last;                 /* the block that was allocated last; 0: it has gone */
 	uint64_t unmatched_frees, missed_frees, allocator_frees, failed_allocations;
 };
 
@@ -49,8 +51,11 @@ static inline void truth_book_allocation(struct truth *truth, unsigned row, uint
 	truth->rows[row].allocations++;
 	truth->rows[row].allocated_bytes += bytes;
 	truth->live_bytes += bytes;
-	if (truth->live_bytes > truth->peak_bytes)
-		truth->peak_bytes = truth->live_bytes;
+	if (truth->live_bytes <= truth->peak_bytes)
+		return;
+	truth->peak_bytes = truth->live_bytes;
+	for (unsigned i = 0; i < TRUTH_ROWS_MAX; i++)
+		truth->rows[i].at_peak_bytes = truth->rows[i].allocated_bytes - truth->rows[i].freed_bytes;
 }
 
 static inline void truth_book_free(struct truth *truth, unsigned row, uint64_t bytes)
@@ -60,7 +65,7 @@ static inline void truth_book_free(struct truth *truth, unsigned row, uint64_t b
 	truth->live_bytes -= bytes;
 }
 
-/* Adds what one thread booked. The sum has no peak: nobody saw all threads at one moment. */
+/* Adds what one thread booked. The sum has no peak, and nothing at it: nobody saw all threads at one moment. */
 static inline void truth_add(struct truth *sum, const struct truth *part)
 {
 	for (unsigned i = 0; i < TRUTH_ROWS_MAX; i++) {
@@ -164,6 +169,7 @@ static inline void truth_allocated(struct truth *truth, unsigned row, uintptr_t 
 	}
 	truth_book_allocation(truth, row, bytes);
 	truth_block_put(&block);
+	truth->last = address;
 }
 
 /* `address` is about to be freed. */
@@ -176,6 +182,10 @@ static inline void truth_freed(struct truth *truth, uintptr_t address)
 	if (!truth_block_take(address, &block))
 		truth_stop("truth: a block is freed that was never booked\n");
 	truth_block_end(truth, &block);
+	if (truth->last != address)
+		return;
+	truth->rows[block.row].temporary += !block.older;
+	truth->last = 0;
 }
 
 /* realloc(old, bytes) returned `address`. One step: there is no moment at which both blocks count. */
@@ -280,12 +290,16 @@ static inline void truth_put_row(const struct truth_name *name, const struct tru
 	truth_put_field("allocations", row->allocations);
 	truth_put_string(", ");
 	truth_put_field("allocated_bytes", row->allocated_bytes);
+	truth_put_string(", ");
+	truth_put_field("at_peak_bytes", row->at_peak_bytes);
+	truth_put_string(", ");
+	truth_put_field("temporary", row->temporary);
 	truth_put_string("}");
 }
 
 static inline void truth_put_totals(const struct truth *truth)
 {
-	struct truth_row sum = { 0, 0, 0, 0 };
+	struct truth_row sum = { 0, 0, 0, 0, 0, 0 };
 
 	for (unsigned i = 0; i < TRUTH_ROWS_MAX; i++) {
 		sum.allocations += truth->rows[i].allocations;

@@ -117,6 +117,29 @@ int dt_doctor_write(const struct dt_session_opts *opts, FILE *out, bool *ret_abl
 
 void dt_snapshot_free(struct dt_snapshot *snapshot);
 
+/*
+ * A snapshot of a file of them, plain or compressed by gzip or zstd: "FILE#3" is its third, "FILE" its last whole one, "-" standard
+ * input. -ENODATA: it has no such snapshot. Others: it cannot be read, or is not what it should be. Every error was told to `log`.
+ */
+int dt_snapshot_load(const char *name, const struct dt_log *log, struct dt_snapshot **ret_snapshot);
+
+/* Of several files one snapshot with all their processes, none of which may be in two of them. NULL-terminated. */
+int dt_snapshot_load_all(const char *const names[], const struct dt_log *log, struct dt_snapshot **ret_snapshot);
+
+struct dt_filter_opts {
+	size_t size;
+	const char *const *filters;     /* NULL-terminated "file=*.py,all", "!bytes<=64K" … as domtrace(1) tells; NULL: none */
+	const char *const *domains;     /* NULL-terminated "numpy", "!libc" …; NULL: all */
+	const char *stack;              /* "python" or "native": frames of this kind only; NULL or others: all */
+};
+/*
+ * Leaves in a snapshot what passes one of the filters, if there are any without "!", and none of those with "!"; the same for
+ * domains. Frames are taken out first. What is said of domains is then of the traces that are left; of peaks it is an upper bound.
+ */
+int dt_snapshot_filter(struct dt_snapshot *snapshot, const struct dt_filter_opts *opts, const struct dt_log *log);
+/* Says where two snapshots are not one before the other of one run. */
+void dt_snapshot_tell_pair(const struct dt_snapshot *old, const struct dt_snapshot *snapshot, const struct dt_log *log);
+
 enum dt_sort {
 	DT_SORT_LIVE,                   /* live bytes */
 	DT_SORT_COUNT,                  /* live blocks */
@@ -131,6 +154,21 @@ const char *dt_sort_name(enum dt_sort sort);
 /* -EINVAL: no such name. */
 int dt_sort_parse(const char *name, enum dt_sort *ret_sort);
 
+/* What traces are summed up by. The first three are tracemalloc's key types. */
+enum dt_group {
+	DT_GROUP_TRACEBACK,
+	DT_GROUP_LINENO,                /* file and line of the most recent frame */
+	DT_GROUP_FILENAME,              /* file of the most recent frame */
+	DT_GROUP_FUNCTION,
+	DT_GROUP_MODULE,
+	DT_GROUP_DOMAIN,
+	DT_GROUP_PROCESS,
+	DT_GROUP_COUNT_,
+};
+const char *dt_group_name(enum dt_group group);
+/* -EINVAL: no such name. */
+int dt_group_parse(const char *name, enum dt_group *ret_group);
+
 struct dt_report_opts {
 	size_t size;
 	size_t top;                     /* tracebacks shown per domain; 0: 10 */
@@ -141,10 +179,32 @@ struct dt_report_opts {
 	bool fold;                      /* tracebacks end before the wrappers of allocators; those that become equal are one */
 };
 
+struct dt_statistics_opts {
+	size_t size;
+	enum dt_group group;
+	bool cumulative;                /* by all frames of tracebacks, not only the most recent ones: lineno and filename only */
+	enum dt_sort sort;
+	size_t top;                     /* rows shown; 0: 10, and all of JSON */
+	bool json, colour;
+	unsigned columns;               /* 0: 80 */
+	bool fold;                      /* as in dt_report_opts */
+};
+/*
+ * Sums of traces, as tracemalloc's Snapshot.statistics() makes them; with `old` what has changed since, as its compare_to(). In the
+ * same order, rows and figures included. Every error was told to `log`.
+ */
+int dt_statistics_write(const struct dt_snapshot *snapshot, const struct dt_snapshot *old, const struct dt_statistics_opts *opts,
+			const struct dt_log *log, FILE *out);
+
 /* The report for people. */
 int dt_report_write(const struct dt_snapshot *snapshot, const struct dt_report_opts *opts, FILE *out);
 /* One line of JSON (user/snapshot/snapshot.schema.json), newline included. */
 int dt_snapshot_write_json(const struct dt_snapshot *snapshot, FILE *out);
+
+/* Other forms of a snapshot: "json", "csv", "folded". */
+bool dt_export_format_is_known(const char *format);
+/* All of it. -EINVAL: no such format. Every error was told to `log`. */
+int dt_export_write(const struct dt_snapshot *snapshot, const char *format, enum dt_sort sort, const struct dt_log *log, FILE *out);
 
 /*
  * Files of snapshots. Without "%n" in the path: JSON Lines, appended, each line whole and fsynced or not there at all.

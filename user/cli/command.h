@@ -24,5 +24,8 @@ int dt_command_finish_output(const struct dt_log *log, int status);
 int dt_cmd_trace_run(const struct dt_options *options);
 int dt_cmd_sites_run(const struct dt_options *options);
 int dt_cmd_doctor_run(const struct dt_options *options);
+int dt_cmd_report_run(const struct dt_options *options);
+int dt_cmd_diff_run(const struct dt_options *options);
+int dt_cmd_export_run(const struct dt_options *options);
 
 #endif

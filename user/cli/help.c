@@ -62,6 +62,9 @@ void dt_help_write(FILE *out)
 	      "       domtrace [OPTION]... [--] COMMAND [WORD]...  start COMMAND and trace it\n"
 	      "       domtrace sites [OPTION]... -p PID[,PID...]   show where it would probe\n"
 	      "       domtrace doctor [OPTION]...                  show what this machine has\n"
+	      "       domtrace report [OPTION]... FILE...          show snapshots of files\n"
+	      "       domtrace diff [OPTION]... OLD NEW            show what has changed\n"
+	      "       domtrace export --to FORMAT FILE...          write them in another form\n"
 	      "\n"
 	      "Traces the memory that processes allocate, by domain and by traceback.\n"
 	      "\n", out);
@@ -70,6 +73,9 @@ void dt_help_write(FILE *out)
 	fputc('\n', out);
 	write_taken(out, DT_COMMAND_SITES);
 	write_taken(out, DT_COMMAND_DOCTOR);
+	write_taken(out, DT_COMMAND_REPORT);
+	write_taken(out, DT_COMMAND_DIFF);
+	write_taken(out, DT_COMMAND_EXPORT);
 	fputs("\nFeatures that --without knows:\n", out);
 	for (size_t i = 0; (name = dt_feature_name(i, &help)); i++)
 		write_wrapped(out, fprintf(out, "  %s", name), help);

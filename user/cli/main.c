@@ -12,6 +12,9 @@ static int (*const commands[DT_COMMAND_COUNT_])(const struct dt_options *options
 	[DT_COMMAND_TRACE] = dt_cmd_trace_run,
 	[DT_COMMAND_SITES] = dt_cmd_sites_run,
 	[DT_COMMAND_DOCTOR] = dt_cmd_doctor_run,
+	[DT_COMMAND_REPORT] = dt_cmd_report_run,
+	[DT_COMMAND_DIFF] = dt_cmd_diff_run,
+	[DT_COMMAND_EXPORT] = dt_cmd_export_run,
 };
 
 #define LARGE_BYTES 131072              /* glibc's own threshold at the start (mallopt(3)) */

@@ -12,7 +12,12 @@
 #define TRACE (1u << DT_COMMAND_TRACE)
 #define SITES (1u << DT_COMMAND_SITES)
 #define DOCTOR (1u << DT_COMMAND_DOCTOR)
-#define EVERY (TRACE | SITES | DOCTOR)
+#define REPORT (1u << DT_COMMAND_REPORT)
+#define DIFF (1u << DT_COMMAND_DIFF)
+#define EXPORT (1u << DT_COMMAND_EXPORT)
+#define LIVE (TRACE | SITES | DOCTOR)
+#define FILES (REPORT | DIFF | EXPORT)
+#define EVERY (LIVE | FILES)
 
 static void *member(struct dt_options *options, const struct dt_option *option)
 {
@@ -64,6 +69,24 @@ static int set_stack(struct dt_options *options, const struct dt_option *option,
 		if (!strcmp(modes[i], text))
 			return set_text(options, option, text);
 	return -EINVAL;
+}
+
+static int set_group(struct dt_options *options, const struct dt_option *option, const char *text)
+{
+	enum dt_group group;
+	int error = dt_group_parse(text, &group);
+
+	return error ? error : set_text(options, option, text);
+}
+
+static int set_format(struct dt_options *options, const struct dt_option *option, const char *text)
+{
+	return strcmp(text, "text") && strcmp(text, "json") ? -EINVAL : set_text(options, option, text);
+}
+
+static int set_export(struct dt_options *options, const struct dt_option *option, const char *text)
+{
+	return dt_export_format_is_known(text) ? set_text(options, option, text) : -EINVAL;
 }
 
 static int set_sort(struct dt_options *options, const struct dt_option *option, const char *text)
@@ -152,7 +175,7 @@ const struct dt_option dt_option_table[DT_OPTION_COUNT + 1] = {
 	  "of all only processes in this cgroup (version 2) or below it, and what they fork" },
 	{ 0, "exe", "FILE", TRACE, set_text, AT(exe), 0, 0, "the path of a program",
 	  "of all only processes of this program file, and what they fork" },
-	{ 'd', "domain", "NAME", TRACE, set_list, AT(domains), 0, 0, "the name of a domain",
+	{ 'd', "domain", "NAME", TRACE | FILES, set_list, AT(domains), 0, 0, "the name of a domain",
 	  "only this domain: libc, numpy, pandas, a number of tracemalloc's, or python; '!NAME' leaves one out; repeatable" },
 	{ 0, "patch-python", NULL, TRACE, set_true, AT(patch_python), 0, 0, NULL,
 	  "-d python of running processes: change pointers in their memory, while traced, where calls cannot be seen otherwise" },
@@ -166,16 +189,16 @@ const struct dt_option dt_option_table[DT_OPTION_COUNT + 1] = {
 	  "stop after so long" },
 	{ 'o', "output", "FILE", TRACE, set_text, AT(output), 0, 0, "the name of a file",
 	  "append every snapshot to FILE, as a line of JSON; with %n in its name: one file a snapshot" },
-	{ 0, "top", "N", TRACE, set_number, AT(top), 1, UINT32_MAX, NULL,
-	  "tracebacks shown per domain (10)" },
-	{ 0, "processes", "N", TRACE, set_number, AT(processes), 1, UINT32_MAX, NULL,
+	{ 0, "top", "N", TRACE | REPORT | DIFF, set_number, AT(top), 1, UINT32_MAX, NULL,
+	  "tracebacks shown per domain, or rows of --group-by (10)" },
+	{ 0, "processes", "N", TRACE | REPORT, set_number, AT(processes), 1, UINT32_MAX, NULL,
 	  "processes shown in a report, the largest by the order of --sort (10)" },
-	{ 0, "sort", "ORDER", TRACE, set_sort, AT(sort), 0, 0, "live, count, allocated, allocations, peak, at-peak or temporary",
+	{ 0, "sort", "ORDER", TRACE | FILES, set_sort, AT(sort), 0, 0, "live, count, allocated, allocations, peak, at-peak or temporary",
 	  "which come first: live (bytes, the default), count (live blocks), allocated (bytes ever), allocations, peak, at-peak (bytes at the "
 	  "domain's peak) or temporary (blocks freed before their thread allocated again)" },
-	{ 0, "fold", NULL, TRACE, set_true, AT(fold), 0, 0, NULL,
+	{ 0, "fold", NULL, TRACE | REPORT | DIFF, set_true, AT(fold), 0, 0, NULL,
 	  "end tracebacks before the wrappers of allocators (operator new, PyMem_Malloc ...) and sum those that become equal" },
-	{ 0, "stack", "MODE", TRACE, set_stack, AT(stack), 0, 0, "auto, python, native or mixed",
+	{ 0, "stack", "MODE", TRACE | FILES, set_stack, AT(stack), 0, 0, "auto, python, native or mixed",
 	  "which frames: auto (Python's, and the native ones from there to the allocator; the default), python, native or mixed" },
 	{ 'l', "limit", "N", TRACE, set_number, AT(frame_limit), 1, 256, NULL,
 	  "native frames and Python frames kept per traceback, up to 256 of each (64)" },
@@ -185,7 +208,19 @@ const struct dt_option dt_option_table[DT_OPTION_COUNT + 1] = {
 	  "ask the servers of DEBUGINFOD_URLS for debug information" },
 	{ 0, "table", "NAME=BYTES", TRACE, set_list, AT(tables), 0, 0, "the name of a table, and its size",
 	  "the size of a table of the kernel, listed below, as live=2G; repeatable" },
-	{ 0, "without", "FEATURE", EVERY, set_feature, AT(without), 0, 0, "a feature; 'domtrace --help' lists them",
+	{ 0, "group-by", "KEY", REPORT | DIFF, set_group, AT(group), 0, 0,
+	  "traceback, lineno, filename, function, module, domain or process",
+	  "sums by traceback, lineno, filename (as tracemalloc has them), function, module, domain or process" },
+	{ 0, "cumulative", NULL, REPORT | DIFF, set_true, AT(cumulative), 0, 0, NULL,
+	  "sums by lineno or filename of all frames of tracebacks, not only the most recent ones" },
+	{ 0, "filter", "EXPRESSION", FILES, set_list, AT(filters), 0, 0, "a filter",
+	  "only these traces: file=PATTERN, line=N, all, function=, module=, domain=, process=, bytes>=N ..., with commas between; "
+	  "'!EXPRESSION' leaves them out; repeatable" },
+	{ 0, "format", "FORMAT", REPORT | DIFF, set_format, AT(format), 0, 0, "text or json",
+	  "text (the default) or json" },
+	{ 0, "to", "FORMAT", EXPORT, set_export, AT(to), 0, 0, "json, csv or folded",
+	  "json (snapshots again), csv or folded (a line a traceback, for flame graphs)" },
+	{ 0, "without", "FEATURE", LIVE, set_feature, AT(without), 0, 0, "a feature; 'domtrace --help' lists them",
 	  "do without a feature, listed below; repeatable" },
 	{ 'q', "quiet", NULL, EVERY, set_quiet, 0, 0, 0, NULL,
 	  "of the messages on standard error only errors" },
@@ -200,4 +235,7 @@ const struct dt_option dt_option_table[DT_OPTION_COUNT + 1] = {
 const char *const dt_command_names[DT_COMMAND_COUNT_] = {
 	[DT_COMMAND_SITES] = "sites",
 	[DT_COMMAND_DOCTOR] = "doctor",
+	[DT_COMMAND_REPORT] = "report",
+	[DT_COMMAND_DIFF] = "diff",
+	[DT_COMMAND_EXPORT] = "export",
 };

@@ -17,11 +17,14 @@ struct grammar {
 	char letters[2 + 2 * DT_OPTION_COUNT + 1];
 };
 
-static struct grammar make_grammar(void)
+static struct grammar make_grammar(bool mixed)
 {
 	/* "+": the first word that is no option ends the options. ":": getopt prints nothing itself. */
 	struct grammar grammar = { .letters = "+:" };
 	char *end = grammar.letters + 2;
+
+	if (mixed)
+		*--end = '\0', grammar.letters[0] = ':';
 
 	for (int i = 0; dt_option_table[i].name; i++) {
 		const struct dt_option *option = &dt_option_table[i];
@@ -34,6 +37,12 @@ static struct grammar make_grammar(void)
 			*end++ = ':';
 	}
 	return grammar;
+}
+
+/* Their words are files, among which options may stand. */
+static bool reads_files(enum dt_command command)
+{
+	return command == DT_COMMAND_REPORT || command == DT_COMMAND_DIFF || command == DT_COMMAND_EXPORT;
 }
 
 static const struct dt_option *find_option(int value)
@@ -70,7 +79,7 @@ static int refuse_value(const struct dt_log *log, const struct dt_option *option
 
 static int parse_words(int argc, char **argv, const struct dt_log *log, struct dt_options *options)
 {
-	struct grammar grammar = make_grammar();
+	struct grammar grammar = make_grammar(reads_files(options->command));
 	int value, error;
 
 	optind = 0;     /* getopt is to begin anew, whoever used it before */
@@ -93,6 +102,22 @@ static int parse_words(int argc, char **argv, const struct dt_log *log, struct d
 	return 0;
 }
 
+static int check_files(const struct dt_options *options, const struct dt_log *log)
+{
+	const char *name = dt_command_names[options->command];
+	size_t count = 0;
+
+	while (options->argv && options->argv[count])
+		count++;
+	if (options->command == DT_COMMAND_DIFF && count != 2)
+		return dt_log_error(log, -EINVAL, "'domtrace diff' needs two snapshots, the old one and the new one: FILE or FILE#NUMBER");
+	if (!count)
+		return dt_log_error(log, -EINVAL, "'domtrace %s' needs a file of snapshots: what domtrace -o wrote, or - for standard input", name);
+	if (options->command == DT_COMMAND_EXPORT && !options->to)
+		return dt_log_error(log, -EINVAL, "'domtrace export' needs a format: give it with --to");
+	return 0;
+}
+
 /* What no single option can see. */
 static int check(const struct dt_options *options, const struct dt_log *log)
 {
@@ -100,6 +125,8 @@ static int check(const struct dt_options *options, const struct dt_log *log)
 
 	if (options->help || options->version)
 		return 0;
+	if (reads_files(options->command))
+		return check_files(options, log);
 	if (name && options->argv)
 		return dt_log_error(log, -EINVAL, "'domtrace %s' does not take '%s'", name, options->argv[0]);
 	if (options->command == DT_COMMAND_SITES && !options->pid_count)
@@ -146,6 +173,7 @@ void dt_options_clear(struct dt_options *options)
 	free(options->without);
 	free(options->tables);
 	free(options->allocators);
+	free(options->filters);
 	*options = (struct dt_options){ 0 };
 }
 
@@ -170,4 +198,31 @@ struct dt_session_opts dt_options_session(const struct dt_options *options, cons
 		.cgroup = options->cgroup,
 		.exe = options->exe,
 	};
+}
+
+struct dt_filter_opts dt_options_filter(const struct dt_options *options)
+{
+	return (struct dt_filter_opts){
+		.size = sizeof(struct dt_filter_opts),
+		.filters = options->filters,
+		.domains = options->domains,
+		.stack = options->stack,
+	};
+}
+
+struct dt_statistics_opts dt_options_statistics(const struct dt_options *options)
+{
+	struct dt_statistics_opts opts = {
+		.size = sizeof(opts),
+		.group = DT_GROUP_TRACEBACK,
+		.cumulative = options->cumulative,
+		.sort = options->sort,
+		.top = (size_t)options->top,
+		.json = options->format && !strcmp(options->format, "json"),
+		.fold = options->fold,
+	};
+
+	if (options->group)
+		dt_group_parse(options->group, &opts.group);
+	return opts;
 }

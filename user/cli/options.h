@@ -13,6 +13,9 @@ enum dt_command {
 	DT_COMMAND_TRACE,               /* the default: has no name */
 	DT_COMMAND_SITES,
 	DT_COMMAND_DOCTOR,
+	DT_COMMAND_REPORT,
+	DT_COMMAND_DIFF,
+	DT_COMMAND_EXPORT,
 	DT_COMMAND_COUNT_,
 };
 
@@ -33,7 +36,11 @@ struct dt_options {
 	bool children, all;
 	const char *comm, *user, *cgroup, *exe; /* of all only these */
 	const char *output;
-	char **argv;                    /* of the command to start, or NULL */
+	const char *group;              /* name of a dt_group */
+	const char **filters;           /* NULL-terminated, or NULL */
+	const char *format, *to;
+	bool cumulative;
+	char **argv;                    /* the command to start, or the files to read, or NULL */
 };
 
 /* Strings stay in argv. -EINVAL: wrong usage, said in one sentence. -ENOMEM. Nothing is left to clear on failure. */
@@ -41,5 +48,8 @@ int dt_options_parse(int argc, char **argv, const struct dt_log *log, struct dt_
 void dt_options_clear(struct dt_options *options);
 /* The part of the options that makes a session; points into them. */
 struct dt_session_opts dt_options_session(const struct dt_options *options, const struct dt_log *log);
+/* The parts that say what is looked at in files, and how it is shown; group, if none is given, by traceback. */
+struct dt_filter_opts dt_options_filter(const struct dt_options *options);
+struct dt_statistics_opts dt_options_statistics(const struct dt_options *options);
 
 #endif

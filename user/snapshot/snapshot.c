@@ -265,6 +265,32 @@ int dt_snapshot_add_frame(struct dt_snapshot *snapshot, const struct dt_snapshot
 	return 0;
 }
 
+int dt_snapshot_append_traceback(struct dt_snapshot *snapshot, const struct dt_snapshot_traceback *row)
+{
+	size_t bytes = row->frame_count * sizeof(*row->frames);
+	uint32_t *frames = dt_arena_alloc(&snapshot->store->arena, bytes ? bytes : 1);
+	int error = frames ? RESERVE_ROW(snapshot->tracebacks, snapshot->traceback_count) : -ENOMEM;
+
+	if (error)
+		return error;
+	if (bytes)
+		memcpy(frames, row->frames, bytes);
+	snapshot->tracebacks[snapshot->traceback_count] = *row;
+	snapshot->tracebacks[snapshot->traceback_count++].frames = frames;
+	return 0;
+}
+
+int dt_snapshot_append_frame(struct dt_snapshot *snapshot, const struct dt_snapshot_frame *row)
+{
+	struct dt_snapshot_frame own;
+	int error = own_frame(snapshot, row, &own);
+
+	error = error ? error : RESERVE_ROW(snapshot->frames, snapshot->frame_count);
+	if (!error)
+		snapshot->frames[snapshot->frame_count++] = own;
+	return error;
+}
+
 bool dt_snapshot_is_complete(const struct dt_snapshot *snapshot)
 {
 	for (enum dt_counter i = 0; i < DT_COUNTER_COUNT; i++)

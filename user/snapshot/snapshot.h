@@ -129,6 +129,11 @@ int dt_snapshot_add_trace(struct dt_snapshot *snapshot, const struct dt_snapshot
 /* Equal tracebacks and equal frames are stored once: *ret_index may be that of an earlier one. */
 int dt_snapshot_add_traceback(struct dt_snapshot *snapshot, const struct dt_snapshot_traceback *row, uint32_t *ret_index);
 int dt_snapshot_add_frame(struct dt_snapshot *snapshot, const struct dt_snapshot_frame *row, uint32_t *ret_index);
+/*
+ * The same for tables whose rows have their numbers already: equal ones stay apart. Such a snapshot gets no rows by the two above.
+ */
+int dt_snapshot_append_traceback(struct dt_snapshot *snapshot, const struct dt_snapshot_traceback *row);
+int dt_snapshot_append_frame(struct dt_snapshot *snapshot, const struct dt_snapshot_frame *row);
 
 /* True while no loss counter is above 0. */
 bool dt_snapshot_is_complete(const struct dt_snapshot *snapshot);

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "snapshot/group.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+/* Sums by key, of one snapshot. */
+struct sums {
+	struct dt_figures *figures;     /* by the number of the key */
+	size_t count;
+};
+
+uint64_t dt_figures_get(const struct dt_figures *figures, enum dt_sort sort)
+{
+	switch (sort) {
+	case DT_SORT_COUNT:
+		return figures->blocks;
+	case DT_SORT_ALLOCATED:
+		return figures->allocated_bytes;
+	case DT_SORT_ALLOCATIONS:
+		return figures->allocations;
+	case DT_SORT_PEAK:
+		return figures->peak_bytes;
+	case DT_SORT_LIVE:
+	default:
+		return figures->bytes;
+	}
+}
+
+/* What decides between rows with the same first figure. */
+static const enum dt_sort seconds[DT_SORT_COUNT_] = {
+	[DT_SORT_LIVE] = DT_SORT_COUNT,
+	[DT_SORT_COUNT] = DT_SORT_LIVE,
+	[DT_SORT_ALLOCATED] = DT_SORT_ALLOCATIONS,
+	[DT_SORT_ALLOCATIONS] = DT_SORT_ALLOCATED,
+	[DT_SORT_PEAK] = DT_SORT_LIVE,
+};
+
+/* tracemalloc has a trace for each live block, of 0 bytes, too, and none for others. */
+static bool is_there(const struct dt_figures *figures, enum dt_sort sort)
+{
+	switch (sort) {
+	case DT_SORT_ALLOCATED:
+	case DT_SORT_ALLOCATIONS:
+		return figures->allocations;
+	case DT_SORT_PEAK:
+		return figures->blocks || figures->peak_bytes;
+	case DT_SORT_LIVE:
+	case DT_SORT_COUNT:
+	default:
+		return figures->blocks;
+	}
+}
+
+/* ---- sums ----------------------------------------------------------------------------------------------------- */
+
+static int add(struct dt_figures *to, const struct dt_figures *figures)
+{
+	bool overflow = __builtin_add_overflow(to->blocks, figures->blocks, &to->blocks);
+
+	overflow |= __builtin_add_overflow(to->bytes, figures->bytes, &to->bytes);
+	overflow |= __builtin_add_overflow(to->allocations, figures->allocations, &to->allocations);
+	overflow |= __builtin_add_overflow(to->allocated_bytes, figures->allocated_bytes, &to->allocated_bytes);
+	overflow |= __builtin_add_overflow(to->traces, figures->traces, &to->traces);
+	/* It is a bound: the largest number is one, too. */
+	if (__builtin_add_overflow(to->peak_bytes, figures->peak_bytes, &to->peak_bytes))
+		to->peak_bytes = UINT64_MAX;
+	return overflow ? -EOVERFLOW : 0;
+}
+
+static struct dt_figures figures_of(const struct dt_snapshot_trace *trace)
+{
+	return (struct dt_figures){ trace->blocks, trace->bytes, trace->allocations, trace->allocated_bytes, trace->peak_bytes, 1 };
+}
+
+/* Sums by traceback or by domain. */
+static int sum_traces(const struct dt_snapshot *snapshot, bool by_domain, enum dt_sort sort, struct dt_figures *sums)
+{
+	for (uint32_t i = 0; i < snapshot->trace_count; i++) {
+		const struct dt_snapshot_trace *trace = &snapshot->traces[i];
+		struct dt_figures figures = figures_of(trace);
+		int error = is_there(&figures, sort) ? add(&sums[by_domain ? trace->domain : trace->traceback], &figures) : 0;
+
+		if (error)
+			return error;
+	}
+	return 0;
+}
+
+/* A traceback's sum goes to the keys of all its frames. */
+static int spread(const struct dt_snapshot *snapshot, const struct dt_figures *of_tracebacks, const uint32_t *numbers,
+		  enum dt_sort sort, struct dt_figures *sums)
+{
+	int error = 0;
+
+	for (uint32_t i = 0; i < snapshot->traceback_count && !error; i++) {
+		const struct dt_snapshot_traceback *row = &snapshot->tracebacks[i];
+
+		if (!is_there(&of_tracebacks[i], sort))
+			continue;
+		for (uint32_t k = 0; k < row->frame_count && !error; k++)
+			error = add(&sums[numbers[row->frames[k]]], &of_tracebacks[i]);
+		if (!row->frame_count)
+			error = add(&sums[numbers[snapshot->frame_count]], &of_tracebacks[i]);
+	}
+	return error;
+}
+
+static int sum_keys(struct dt_keys *keys, const struct dt_snapshot *snapshot, bool cumulative, enum dt_sort sort, struct sums *ret_sums)
+{
+	bool by_domain = keys->group == DT_GROUP_DOMAIN || keys->group == DT_GROUP_PROCESS;
+	size_t count = by_domain ? snapshot->domain_count : snapshot->traceback_count;
+	DT_FREE struct dt_figures *parts = calloc(count + 1, sizeof(*parts));
+	DT_FREE struct dt_figures *sums = NULL;
+	DT_FREE uint32_t *numbers = NULL;
+	int error = parts ? dt_keys_of(keys, snapshot, cumulative, &numbers) : -ENOMEM;
+
+	if (error)
+		return error;
+	sums = calloc(keys->key_count + 1ul, sizeof(*sums));
+	if (!sums)
+		return -ENOMEM;
+	error = sum_traces(snapshot, by_domain, sort, parts);
+	if (cumulative && !error)
+		error = spread(snapshot, parts, numbers, sort, sums);
+	for (size_t i = 0; i < count && !cumulative && !error; i++)
+		if (is_there(&parts[i], sort))
+			error = add(&sums[numbers[i]], &parts[i]);
+	if (error)
+		return error;
+	*ret_sums = (struct sums){ DT_TAKE(sums), keys->key_count };
+	return 0;
+}
+
+/* ---- order ---------------------------------------------------------------------------------------------------- */
+
+static int compare_u64(uint64_t a, uint64_t b)
+{
+	return (a > b) - (a < b);
+}
+
+static uint64_t difference(const struct dt_group_row *row, enum dt_sort sort)
+{
+	uint64_t now = dt_figures_get(&row->now, sort), old = dt_figures_get(&row->old, sort);
+
+	return now > old ? now - old : old - now;
+}
+
+/* As Statistic._sort_key: size, count, traceback; the largest first. */
+static int compare_statistics(const void *a, const void *b, void *context)
+{
+	const struct dt_groups *groups = context;
+	const struct dt_group_row *one = a, *other = b;
+	enum dt_sort second = seconds[groups->sort];
+	int by = compare_u64(dt_figures_get(&other->now, groups->sort), dt_figures_get(&one->now, groups->sort));
+
+	by = by ? by : compare_u64(dt_figures_get(&other->now, second), dt_figures_get(&one->now, second));
+	return by ? by : dt_keys_compare(&groups->keys, other->key, one->key);
+}
+
+/* As StatisticDiff._sort_key: |size_diff|, size, |count_diff|, count, traceback; the largest first. */
+static int compare_differences(const void *a, const void *b, void *context)
+{
+	const struct dt_groups *groups = context;
+	const struct dt_group_row *one = a, *other = b;
+	enum dt_sort sort = groups->sort;
+	int by = 0;
+
+	for (int i = 0; i < 2 && !by; i++, sort = seconds[groups->sort]) {
+		by = compare_u64(difference(other, sort), difference(one, sort));
+		by = by ? by : compare_u64(dt_figures_get(&other->now, sort), dt_figures_get(&one->now, sort));
+	}
+	return by ? by : dt_keys_compare(&groups->keys, other->key, one->key);
+}
+
+static int fill_rows(struct dt_groups *groups, const struct sums *now, const struct sums *old)
+{
+	uint32_t count = groups->keys.key_count;
+
+	groups->rows = calloc(count + 1ul, sizeof(*groups->rows));
+	if (!groups->rows)
+		return -ENOMEM;
+	for (uint32_t key = 0; key < count; key++) {
+		struct dt_group_row row = { .key = key };
+
+		if (key < now->count)
+			row.now = now->figures[key];
+		if (key < old->count)
+			row.old = old->figures[key];
+		row.is_now = is_there(&row.now, groups->sort);
+		row.was_old = is_there(&row.old, groups->sort);
+		if (row.is_now || row.was_old)
+			groups->rows[groups->row_count++] = row;
+	}
+	return 0;
+}
+
+/* ---- groups --------------------------------------------------------------------------------------------------- */
+
+static int make(const struct dt_snapshot *snapshot, const struct dt_snapshot *old, bool cumulative, struct dt_groups *groups)
+{
+	struct sums now_sums = { 0 }, old_sums = { 0 };
+	int error = sum_keys(&groups->keys, snapshot, cumulative, groups->sort, &now_sums);
+
+	if (old && !error)
+		error = sum_keys(&groups->keys, old, cumulative, groups->sort, &old_sums);
+	if (!error)
+		error = fill_rows(groups, &now_sums, &old_sums);
+	free(now_sums.figures);
+	free(old_sums.figures);
+	if (!error)
+		qsort_r(groups->rows, groups->row_count, sizeof(*groups->rows), old ? compare_differences : compare_statistics, groups);
+	return error;
+}
+
+int dt_groups_make(const struct dt_snapshot *snapshot, const struct dt_snapshot *old, enum dt_group group, bool cumulative,
+		   enum dt_sort sort, struct dt_groups *ret_groups)
+{
+	struct dt_groups groups = { .sort = sort };
+	int error;
+
+	if (cumulative && group != DT_GROUP_LINENO && group != DT_GROUP_FILENAME)
+		return -EINVAL;
+	dt_keys_init(&groups.keys, group);
+	error = make(snapshot, old, cumulative, &groups);
+	if (error)
+		dt_groups_clear(&groups);
+	else
+		*ret_groups = groups;
+	return error;
+}
+
+void dt_groups_clear(struct dt_groups *groups)
+{
+	dt_keys_clear(&groups->keys);
+	free(groups->rows);
+	groups->rows = NULL;
+	groups->row_count = 0;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * json_reader: JSON Lines, read value by value, in memory that does not grow with the file.
+ *
+ * The caller asks for what should come next. The first thing that is not so stops the reader for good: from then on everything
+ * answers false and nothing is stored, so that only dt_json_error() needs to be looked at in the end. What JSON is: RFC 8259.
+ * Text is valid UTF-8 without NUL; a newline ends the document.
+ */
+#ifndef DT_SNAPSHOT_JSON_READER_H
+#define DT_SNAPSHOT_JSON_READER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "snapshot/input.h"
+
+#define DT_JSON_DEPTH_MAX 64            /* of arrays and objects in what is skipped */
+#define DT_JSON_TEXT_BYTES_MAX ((size_t)4 << 20) /* an argument of a command has at most 128 KiB, each byte at most 6 of JSON */
+
+struct dt_json;
+
+/* -ENOMEM. The input stays the caller's. */
+int dt_json_new(struct dt_input *input, struct dt_json **ret_json);
+void dt_json_free(struct dt_json *json);
+
+/* The first error, and where it was: line (1 is the first) and byte of the line (0 is the first). */
+int dt_json_error(const struct dt_json *json);
+const char *dt_json_reason(const struct dt_json *json, uint64_t *ret_line, uint64_t *ret_byte);
+/* Stops with a sentence of the caller's, if nothing stopped it before. Returns false. */
+bool dt_json_fail(struct dt_json *json, int error, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* True while there are bytes: another line, whole or not. */
+bool dt_json_has_line(struct dt_json *json);
+/* Behind a document: its newline. False: the file ends without. */
+bool dt_json_end_line(struct dt_json *json);
+/* Skips the rest of the line, whatever it is, also after an error. False: there is no newline before the end. */
+bool dt_json_skip_line(struct dt_json *json);
+/* The reader is to begin again, because its input did. */
+void dt_json_restart(struct dt_json *json);
+
+/* An array or object: `for (bool first = dt_json_open(json, '['); dt_json_next(json, ']', &first);)` */
+bool dt_json_open(struct dt_json *json, char bracket);
+bool dt_json_next(struct dt_json *json, char bracket, bool *first);
+/* The key of a member and its colon. The first form takes it only if it is this one; the second gives any, until the next call. */
+bool dt_json_take_key(struct dt_json *json, const char *key, size_t size);
+bool dt_json_key(struct dt_json *json, const char **ret_key, size_t *ret_size);
+
+/* Takes null if that is next. */
+bool dt_json_take_null(struct dt_json *json);
+bool dt_json_u64(struct dt_json *json, uint64_t maximum, uint64_t *ret_value);
+bool dt_json_i64(struct dt_json *json, int64_t minimum, int64_t maximum, int64_t *ret_value);
+bool dt_json_bool(struct dt_json *json, bool *ret_value);
+/* NUL-terminated; lives until the next call. */
+bool dt_json_text(struct dt_json *json, const char **ret_text, size_t *ret_size);
+/* Any value. */
+bool dt_json_skip(struct dt_json *json);
+
+#endif

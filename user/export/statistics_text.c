@@ -209,23 +209,46 @@ static int write_head(const struct writer *writer, const char *before, const str
 	return 0;
 }
 
+/* In either of the two figures of this order. */
+static bool has_changed(const struct writer *writer, const struct dt_group_row *row)
+{
+	enum dt_sort sort = writer->statistics->groups->sort;
+	struct amount now = amount_of(&row->now, sort), old = amount_of(&row->old, sort);
+
+	return !writer->statistics->old || now.bytes != old.bytes || now.count != old.count;
+}
+
+static size_t count_changed(const struct writer *writer)
+{
+	const struct dt_groups *groups = writer->statistics->groups;
+	size_t count = 0;
+
+	for (size_t i = 0; i < groups->row_count; i++)
+		count += has_changed(writer, &groups->rows[i]);
+	return count;
+}
+
 /* What the figures are of, so that nobody adds up what must not be added up. */
-static void write_title(const struct writer *writer, size_t shown)
+static void write_title(const struct writer *writer, size_t shown, size_t count)
 {
 	const struct dt_statistics *statistics = writer->statistics;
 	const struct dt_groups *groups = statistics->groups;
-	size_t count = groups->row_count;
+	size_t same = groups->row_count - count;
 	const char *words = count == 1 ? group_words[groups->keys.group].one : group_words[groups->keys.group].many;
 
 	dt_page_print(writer->page, DT_STYLE_PLAIN, "\n");
 	if (!count) {
-		dt_page_print(writer->page, DT_STYLE_PLAIN, "There is nothing%s.\n", statistics->old ? " in either" : "");
+		dt_page_print(writer->page, DT_STYLE_PLAIN, same ? "Nothing has changed in %zu %s.\n" : "There is nothing.\n", same,
+			      same == 1 ? group_words[groups->keys.group].one : words);
 		return;
 	}
 	if (shown < count)
 		dt_page_print(writer->page, DT_STYLE_PLAIN, "Top %zu of ", shown);
-	dt_page_print(writer->page, DT_STYLE_PLAIN, "%zu %s by %s%s\n", count, words, statistics->old ? "difference of " : "",
+	dt_page_print(writer->page, DT_STYLE_PLAIN, "%zu %s by %s%s", count, words, statistics->old ? "difference of " : "",
 		      sort_words[groups->sort]);
+	if (same)
+		dt_page_print(writer->page, DT_STYLE_PLAIN, "; %zu unchanged", same);
+	dt_page_print(writer->page, DT_STYLE_PLAIN, "\n");
 	if (statistics->cumulative)
 		dt_page_print(writer->page, DT_STYLE_PLAIN, "Cumulative: a block counts for every frame of its traceback, as tracemalloc counts.\n");
 }
@@ -253,16 +276,19 @@ static void write_others(const struct writer *writer, size_t shown)
 static int write_rows(const struct writer *writer, size_t shown)
 {
 	const struct dt_statistics *statistics = writer->statistics;
+	size_t number = 0;
 	int error = 0;
 
-	for (size_t i = 0; i < shown && !error; i++) {
+	for (size_t i = 0; number < shown && !error; i++) {
 		const struct dt_group_row *row = &statistics->groups->rows[i];
 
-		dt_page_print(writer->page, DT_STYLE_PLAIN, "%s", i && statistics->groups->keys.group == DT_GROUP_TRACEBACK ? "\n" : "");
+		if (!has_changed(writer, row))
+			continue;
+		dt_page_print(writer->page, DT_STYLE_PLAIN, "%s", number++ && statistics->groups->keys.group == DT_GROUP_TRACEBACK ? "\n" : "");
 		if (statistics->old)
-			print_difference(writer, i + 1, row);
+			print_difference(writer, number, row);
 		else
-			print_statistic(writer, i + 1, row);
+			print_statistic(writer, number, row);
 		error = print_key(writer, &statistics->groups->keys.keys[row->key]);
 	}
 	return error;
@@ -271,7 +297,7 @@ static int write_rows(const struct writer *writer, size_t shown)
 int dt_statistics_write_text(const struct dt_statistics *statistics, const struct dt_page *page)
 {
 	struct writer writer = { .statistics = statistics, .page = page };
-	size_t count = statistics->groups->row_count, shown = count < statistics->top ? count : statistics->top;
+	size_t count = count_changed(&writer), shown = count < statistics->top ? count : statistics->top;
 	bool sums = !statistics->old && !statistics->cumulative && statistics->groups->sort != DT_SORT_PEAK;
 	int error = dt_listing_new(&writer.listing);
 
@@ -281,7 +307,7 @@ int dt_statistics_write_text(const struct dt_statistics *statistics, const struc
 		error = write_head(&writer, "Old: ", statistics->old);
 	error = error ? error : write_head(&writer, statistics->old ? "New: " : "", statistics->snapshot);
 	if (!error) {
-		write_title(&writer, shown);
+		write_title(&writer, shown, count);
 		error = write_rows(&writer, shown);
 	}
 	if (!error && shown < count && sums)

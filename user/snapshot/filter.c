@@ -173,6 +173,22 @@ static int parse_term(struct dt_filter *filter, const char *text, const char *te
 			    "bytes<=, blocks>= and blocks<=", text, term);
 }
 
+/* Cuts the next term off, in place: up to a comma, of which two in a row stand for one. NULL: there is none left. */
+static char *next_term(char **rest)
+{
+	char *term = *rest, *to = *rest, *from = *rest;
+
+	if (!term)
+		return NULL;
+	for (; *from && (*from != ',' || from[1] == ','); from++) {
+		*to++ = *from;
+		from += *from == ',';
+	}
+	*rest = *from ? from + 1 : NULL;
+	*to = '\0';
+	return term;
+}
+
 static int new_filter(bool exclusive, struct dt_filter **ret_filter)
 {
 	struct dt_filter *filter = calloc(1, sizeof(*filter));
@@ -194,7 +210,7 @@ int dt_filter_parse(const char *text, const struct dt_log *log, struct dt_filter
 
 	if (error)
 		return refuse_term(log, text, NULL, NULL, error);
-	while (!error && (term = strsep(&rest, ",")))
+	while (!error && (term = next_term(&rest)))
 		error = parse_term(filter, text, term, log);
 	if (!error)
 		*ret_filter = DT_TAKE(filter);

@@ -4,7 +4,7 @@
  *
  * As text: terms with commas between them, all of which must hold: file=, function=, module= (patterns as in fnmatch), line=N: of
  * the most recent frame, or with `all` of any one frame; domain=NAME, process=PID or a pattern for its name, bytes>=N, bytes<=N,
- * blocks>=N, blocks<=N (live). With "!" in front the filter leaves those traces out. A comma in a pattern is written [,].
+ * blocks>=N, blocks<=N (live). With "!" in front the filter leaves those traces out. A comma in a pattern is written twice.
  */
 #ifndef DT_SNAPSHOT_FILTER_H
 #define DT_SNAPSHOT_FILTER_H

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The examples of README.md and of the manual page, run as they stand there."""
+import json
 import os
 import re
 import shlex
@@ -41,6 +42,27 @@ def readme_examples():
 def manual_examples():
     with open(os.path.join(ROOT, "user", "cli", "domtrace.1"), encoding="utf-8") as file:
         return re.findall(r"^\.Dl (sudo .*)$", file.read(), re.M)
+
+
+def file_examples():
+    with open(os.path.join(ROOT, "user", "cli", "domtrace.1"), encoding="utf-8") as file:
+        return re.findall(r"^\.Dl (domtrace (?:report|diff|export) .*)$", file.read(), re.M)
+
+
+def run_file_examples(place):
+    """Examples that only read app.json, which has two snapshots here. They trace nothing."""
+    with open(os.path.join(ROOT, "tests", "data", "snapshot_sample.json"), encoding="utf-8") as file:
+        snapshot = json.load(file)
+    with open(place.path("app.json"), "w", encoding="utf-8") as file:
+        for sequence in (1, 2):
+            file.write(json.dumps(dict(snapshot, sequence=sequence)) + "\n")
+    lines = file_examples()
+    expect(len(lines) == 4, f"{len(lines)} examples were found instead of 4")
+    for line in lines:
+        example = place.start(shell(place, 0, 0, line))
+        expect(example.wait() == 0 and not example.stderr(), f"'{line}' failed: {example.stderr()}")
+        found = re.search(r">(\S+)$", line)
+        expect(os.path.getsize(place.path(found[1])) if found else example.output(), f"'{line}' printed nothing")
 
 
 def shell(place, target, tracer, command):
@@ -89,4 +111,5 @@ def cases():
         ("documents/README", examples(readme_examples, 8)),
         ("documents/README, system-wide", examples(readme_examples, 2, system_wide=True)),
         ("documents/manual", examples(manual_examples, 7)),
+        ("documents/manual, files", run_file_examples),
     ]

@@ -163,6 +163,47 @@ static void test_subcommands(void **state)
 	assert_int_equal(options.command, DT_COMMAND_DOCTOR);
 }
 
+/* Their words are files, and options may stand behind them. */
+static void test_file_commands(void **state)
+{
+	char report[] = "report a.json --group-by lineno b.json#2 --cumulative -d numpy --filter !file=*.py,all --filter line=3 --format json",
+	     diff[] = "diff old.json --sort count new.json --top 3", export[] = "export - --to csv", whole[] = "report -- --top";
+	struct dt_statistics_opts statistics;
+	struct dt_options options = { 0 };
+	struct dt_filter_opts filter;
+
+	(void)state;
+	assert_int_equal(parse(report, &options), 0);
+	assert_int_equal(options.command, DT_COMMAND_REPORT);
+	assert_string_equal(options.argv[0], "a.json");
+	assert_string_equal(options.argv[1], "b.json#2");
+	assert_null(options.argv[2]);
+	statistics = dt_options_statistics(&options);
+	assert_int_equal(statistics.group, DT_GROUP_LINENO);
+	assert_true(statistics.cumulative && statistics.json);
+	filter = dt_options_filter(&options);
+	assert_string_equal(filter.domains[0], "numpy");
+	assert_string_equal(filter.filters[0], "!file=*.py,all");
+	assert_string_equal(filter.filters[1], "line=3");
+	assert_null(filter.filters[2]);
+	dt_options_clear(&options);
+	assert_int_equal(parse(diff, &options), 0);
+	assert_int_equal(options.command, DT_COMMAND_DIFF);
+	statistics = dt_options_statistics(&options);
+	assert_int_equal(statistics.group, DT_GROUP_TRACEBACK);
+	assert_int_equal(statistics.sort, DT_SORT_COUNT);
+	assert_int_equal(statistics.top, 3);
+	assert_false(statistics.cumulative || statistics.json);
+	dt_options_clear(&options);
+	assert_int_equal(parse(export, &options), 0);
+	assert_string_equal(options.argv[0], "-");
+	assert_string_equal(options.to, "csv");
+	dt_options_clear(&options);
+	assert_int_equal(parse(whole, &options), 0);
+	assert_string_equal(options.argv[0], "--top");
+	dt_options_clear(&options);
+}
+
 /* Help and version need nothing else, and what stands behind them is not looked at. */
 static void test_help_and_version(void **state)
 {
@@ -245,6 +286,18 @@ static void test_wrong_usage(void **state)
 		{ "sites -p 1 ls", "'domtrace sites' does not take 'ls'|" },
 		{ "doctor -p 1", "'domtrace doctor' does not take --pid|" },
 		{ "doctor now", "'domtrace doctor' does not take 'now'|" },
+		{ "report", "'domtrace report' needs a file of snapshots: what domtrace -o wrote, or - for standard input|" },
+		{ "report a -p 1", "'domtrace report' does not take --pid|" },
+		{ "report a --without warp", "'domtrace report' does not take --without|" },
+		{ "report a --group-by size",
+		  "--group-by: 'size' is not traceback, lineno, filename, function, module, domain or process|" },
+		{ "report a --format xml", "--format: 'xml' is not text or json|" },
+		{ "--group-by lineno -p 1", "--group-by is not for tracing, but for snapshots in files: 'domtrace report', 'diff' or 'export'|" },
+		{ "diff a", "'domtrace diff' needs two snapshots, the old one and the new one: FILE or FILE#NUMBER|" },
+		{ "diff a b c", "'domtrace diff' needs two snapshots, the old one and the new one: FILE or FILE#NUMBER|" },
+		{ "diff a b --to csv", "'domtrace diff' does not take --to|" },
+		{ "export a", "'domtrace export' needs a format: give it with --to|" },
+		{ "export a --to pdf", "--to: 'pdf' is not json, csv or folded|" },
 	};
 
 	(void)state;
@@ -317,7 +370,7 @@ static void test_help(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_everything), cmocka_unit_test(test_stack), cmocka_unit_test(test_defaults), cmocka_unit_test(test_commands),
+		cmocka_unit_test(test_everything), cmocka_unit_test(test_stack), cmocka_unit_test(test_defaults), cmocka_unit_test(test_commands), cmocka_unit_test(test_file_commands),
 		cmocka_unit_test(test_subcommands), cmocka_unit_test(test_help_and_version),
 		cmocka_unit_test(test_wrong_usage), cmocka_unit_test(test_sorts_are_listed), cmocka_unit_test(test_table),
 		cmocka_unit_test(test_help),

@@ -40,14 +40,19 @@ static void write_option(FILE *out, const struct dt_option *option)
 
 static void write_taken(FILE *out, enum dt_command command)
 {
-	fprintf(out, "'domtrace %s' takes", dt_command_names[command]);
+	int at = fprintf(out, "'domtrace %s' takes", dt_command_names[command]);
+
 	for (const struct dt_option *option = dt_option_table; option->name; option++) {
+		int size = option->letter ? 3 : 3 + (int)strlen(option->name);
+
 		if (!(option->commands & 1u << command))
 			continue;
+		if (at + size >= HELP_COLUMNS)
+			at = fprintf(out, "\n ") - 1;
 		if (option->letter)
-			fprintf(out, " -%c", option->letter);
+			at += fprintf(out, " -%c", option->letter);
 		else
-			fprintf(out, " --%s", option->name);
+			at += fprintf(out, " --%s", option->name);
 	}
 	fputs(".\n", out);
 }

@@ -88,6 +88,9 @@ static int parse_words(int argc, char **argv, const struct dt_log *log, struct d
 
 		if (!option)
 			return refuse_option(log, value, argv[optind - 1]);
+		if (!(option->commands & 1u << options->command) && !dt_command_names[options->command])
+			return dt_log_error(log, -EINVAL, "--%s is not for tracing, but for snapshots in files: 'domtrace report', 'diff' or 'export'",
+					    option->name);
 		if (!(option->commands & 1u << options->command))
 			return dt_log_error(log, -EINVAL, "'domtrace %s' does not take --%s",
 					    dt_command_names[options->command], option->name);

@@ -124,7 +124,7 @@ static void fill(struct dt_json *json, size_t keep)
 /* Makes a whole short token available, or all that is left. */
 static inline void want_token(struct dt_json *json)
 {
-	while (__builtin_expect(json->end - json->at < TOKEN_BYTES, 0) && !json->at_end)
+	while (__builtin_expect(json->end - json->at < TOKEN_BYTES, 0) && !json->at_end && !json->error)
 		fill(json, json->at);
 }
 

@@ -23,6 +23,7 @@ struct load {
 	struct dt_document_notes notes; /* of it */
 	uint64_t lines;                 /* whole ones so far */
 	bool cut;                       /* the last line has no newline */
+	bool data_cut;                  /* the compressed data end in the middle */
 };
 
 static void close_load(struct load *load)
@@ -119,6 +120,7 @@ static int fail_reading(const struct load *load, int error)
 static int read_last(struct load *load)
 {
 	uint64_t last;
+	bool cut;
 	int error = read_line(load);
 
 	if (error || load->cut || !dt_json_has_line(load->json))
@@ -127,8 +129,11 @@ static int read_last(struct load *load)
 	if (error)
 		return fail_reading(load, error);
 	last = load->lines;
+	load->data_cut = dt_input_is_cut(load->input);
 	if (last < 2)
 		return 0;
+	cut = load->cut;
+	load->cut = false;
 	error = dt_input_rewind(load->input);
 	if (error)
 		return dt_log_error(load->log, error, "%s: it cannot be read a second time: %s", load->name, strerror(-error));
@@ -139,7 +144,9 @@ static int read_last(struct load *load)
 	error = skip_lines(load, last - 1);
 	if (error)
 		return fail_reading(load, error);
-	return dt_json_has_line(load->json) ? read_line(load) : 0;
+	error = dt_json_has_line(load->json) ? read_line(load) : 0;
+	load->cut |= cut;
+	return error;
 }
 
 static int read_stream(struct load *load)
@@ -179,8 +186,10 @@ static int fail_empty(const struct load *load, uint64_t number)
 static void tell_notes(const struct load *load)
 {
 	if (load->cut)
-		dt_log_warning(load->log, "%s: its last line is left out: it has no newline at its end, so whoever wrote it was interrupted%s",
-			       load->name, dt_input_is_cut(load->input) ? " (the compressed data end early)" : "");
+		dt_log_warning(load->log, "%s: its last line is left out: it has no newline at its end, so whoever wrote it was interrupted",
+			       load->name);
+	if (load->data_cut || dt_input_is_cut(load->input))
+		dt_log_warning(load->log, "%s: the compressed data end in the middle: there may have been more snapshots", load->name);
 	if (load->notes.loss[0])
 		dt_log_warning(load->log, "%s: it has a loss that this version of domtrace does not know (%s): the tables are incomplete",
 			       load->name, load->notes.loss);

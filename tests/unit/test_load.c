@@ -361,7 +361,7 @@ static void test_compressed_cut(void **state)
 
 	(void)state;
 	expect_sequence(gzip, size - 9, 0, 5, CUT);
-	expect_sequence(gzip, size - 64, 0, 4, LEFT_OUT CUT);
+	expect_sequence(gzip, size - 64, 0, 3, LEFT_OUT CUT); /* the other two are all but the same, and so take few bytes */
 }
 
 static void test_names(void **state)

@@ -127,6 +127,8 @@ static void write_row(struct json *json, const struct dt_statistics *statistics,
 	key_number(json, "allocations", now->allocations);
 	key_number(json, "peak_bytes", now->peak_bytes);
 	key_bool(json, "peak_exact", now->traces <= 1);
+	key_number(json, "at_peak_bytes", now->at_peak_bytes);
+	key_number(json, "temporary", now->temporary);
 	if (statistics->old) {
 		key_change(json, "bytes_diff", now->bytes, old->bytes);
 		key_change(json, "blocks_diff", now->blocks, old->blocks);

@@ -41,6 +41,8 @@ static const char *const sort_words[] = {
 	[DT_SORT_ALLOCATED] = "allocated bytes",
 	[DT_SORT_ALLOCATIONS] = "allocations",
 	[DT_SORT_PEAK] = "peak bytes",
+	[DT_SORT_AT_PEAK] = "bytes at the domain's peak",
+	[DT_SORT_TEMPORARY] = "temporary blocks",
 };
 _Static_assert(DT_ARRAY_SIZE(sort_words) == DT_SORT_COUNT_, "an order has no words");
 
@@ -60,6 +62,10 @@ static struct amount amount_of(const struct dt_figures *figures, enum dt_sort so
 		return (struct amount){ figures->allocated_bytes, figures->allocations, "allocations" };
 	case DT_SORT_PEAK:
 		return (struct amount){ figures->peak_bytes, figures->blocks, "memory blocks now" };
+	case DT_SORT_AT_PEAK:
+		return (struct amount){ figures->at_peak_bytes, figures->blocks, "memory blocks now, at the peak" };
+	case DT_SORT_TEMPORARY:
+		return (struct amount){ figures->allocated_bytes, figures->temporary, "temporary blocks, of all allocated" };
 	default:
 		return (struct amount){ figures->bytes, figures->blocks, "memory blocks" };
 	}

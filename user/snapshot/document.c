@@ -171,6 +171,8 @@ static const struct dt_field domain_fields[] = {
 	DT_FIELD(dt_snapshot_domain, allocated_bytes, NEEDED),
 	DT_FIELD(dt_snapshot_domain, frees, NEEDED),
 	DT_FIELD(dt_snapshot_domain, freed_bytes, NEEDED),
+	DT_FIELD(dt_snapshot_domain, temporary, OPTIONAL),
+	DT_FIELD(dt_snapshot_domain, at_peak_exact, OPTIONAL),
 	DT_FIELD_KNOWN(dt_snapshot_domain, in_libc_bytes, compared, MAYBE),
 	DT_FIELD_KNOWN(dt_snapshot_domain, outside_libc_bytes, compared, MAYBE),
 };
@@ -183,6 +185,8 @@ static const struct dt_field trace_fields[] = {
 	DT_FIELD(dt_snapshot_trace, allocations, NEEDED),
 	DT_FIELD(dt_snapshot_trace, allocated_bytes, NEEDED),
 	DT_FIELD(dt_snapshot_trace, peak_bytes, OPTIONAL),
+	DT_FIELD(dt_snapshot_trace, at_peak_bytes, OPTIONAL),
+	DT_FIELD(dt_snapshot_trace, temporary, OPTIONAL),
 };
 
 /* ---- tracebacks ----------------------------------------------------------------------------------------------- */
@@ -292,8 +296,15 @@ static int add_domain(struct dt_field_reader *reader, union row *row)
 
 static int add_trace(struct dt_field_reader *reader, union row *row)
 {
+	const struct dt_snapshot_trace *trace = &row->trace;
 	uint32_t index;
 
+	/* Otherwise domains could not be made of some of their traces, as filters do. */
+	if (trace->blocks > trace->allocations || trace->bytes > trace->allocated_bytes ||
+	    trace->temporary > trace->allocations - trace->blocks) {
+		fail(reader, -EBADMSG, "a trace has more that is live, or was freed at once, than it ever allocated");
+		return -EBADMSG;
+	}
 	return dt_snapshot_add_trace(reader->snapshot, &row->trace, &index);
 }
 

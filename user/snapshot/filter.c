@@ -323,8 +323,8 @@ static void close_domains(struct dt_snapshot *snapshot, const bool *lost)
 
 		if (!lost[i])
 			continue;
-		domain->live_blocks = domain->live_bytes = domain->allocations = domain->allocated_bytes = 0;
-		domain->compared = false;
+		domain->live_blocks = domain->live_bytes = domain->allocations = domain->allocated_bytes = domain->temporary = 0;
+		domain->at_peak_exact = domain->compared = false;
 		snapshot->processes[domain->process].layers.known = false;
 	}
 	/* They were the sums of more traces, so these do not overflow. */
@@ -338,6 +338,7 @@ static void close_domains(struct dt_snapshot *snapshot, const bool *lost)
 		domain->live_bytes += trace->bytes;
 		domain->allocations += trace->allocations;
 		domain->allocated_bytes += trace->allocated_bytes;
+		domain->temporary += trace->temporary;
 	}
 	for (uint32_t i = 0; i < snapshot->domain_count; i++) {
 		struct dt_snapshot_domain *domain = &snapshot->domains[i];

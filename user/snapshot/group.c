@@ -24,6 +24,10 @@ uint64_t dt_figures_get(const struct dt_figures *figures, enum dt_sort sort)
 		return figures->allocations;
 	case DT_SORT_PEAK:
 		return figures->peak_bytes;
+	case DT_SORT_AT_PEAK:
+		return figures->at_peak_bytes;
+	case DT_SORT_TEMPORARY:
+		return figures->temporary;
 	case DT_SORT_LIVE:
 	default:
 		return figures->bytes;
@@ -37,6 +41,8 @@ static const enum dt_sort seconds[DT_SORT_COUNT_] = {
 	[DT_SORT_ALLOCATED] = DT_SORT_ALLOCATIONS,
 	[DT_SORT_ALLOCATIONS] = DT_SORT_ALLOCATED,
 	[DT_SORT_PEAK] = DT_SORT_LIVE,
+	[DT_SORT_AT_PEAK] = DT_SORT_PEAK,
+	[DT_SORT_TEMPORARY] = DT_SORT_ALLOCATIONS,
 };
 
 /* tracemalloc has a trace for each live block, of 0 bytes, too, and none for others. */
@@ -48,6 +54,9 @@ static bool is_there(const struct dt_figures *figures, enum dt_sort sort)
 		return figures->allocations;
 	case DT_SORT_PEAK:
 		return figures->blocks || figures->peak_bytes;
+	case DT_SORT_AT_PEAK:
+	case DT_SORT_TEMPORARY:
+		return dt_figures_get(figures, sort);
 	case DT_SORT_LIVE:
 	case DT_SORT_COUNT:
 	default:
@@ -64,6 +73,8 @@ static int add(struct dt_figures *to, const struct dt_figures *figures)
 	overflow |= __builtin_add_overflow(to->bytes, figures->bytes, &to->bytes);
 	overflow |= __builtin_add_overflow(to->allocations, figures->allocations, &to->allocations);
 	overflow |= __builtin_add_overflow(to->allocated_bytes, figures->allocated_bytes, &to->allocated_bytes);
+	overflow |= __builtin_add_overflow(to->at_peak_bytes, figures->at_peak_bytes, &to->at_peak_bytes);
+	overflow |= __builtin_add_overflow(to->temporary, figures->temporary, &to->temporary);
 	overflow |= __builtin_add_overflow(to->traces, figures->traces, &to->traces);
 	/* It is a bound: the largest number is one, too. */
 	if (__builtin_add_overflow(to->peak_bytes, figures->peak_bytes, &to->peak_bytes))
@@ -73,7 +84,16 @@ static int add(struct dt_figures *to, const struct dt_figures *figures)
 
 static struct dt_figures figures_of(const struct dt_snapshot_trace *trace)
 {
-	return (struct dt_figures){ trace->blocks, trace->bytes, trace->allocations, trace->allocated_bytes, trace->peak_bytes, 1 };
+	return (struct dt_figures){
+		.blocks = trace->blocks,
+		.bytes = trace->bytes,
+		.allocations = trace->allocations,
+		.allocated_bytes = trace->allocated_bytes,
+		.peak_bytes = trace->peak_bytes,
+		.at_peak_bytes = trace->at_peak_bytes,
+		.temporary = trace->temporary,
+		.traces = 1,
+	};
 }
 
 /* Sums by traceback or by domain. */

@@ -13,6 +13,8 @@
 struct dt_figures {
 	uint64_t blocks, bytes, allocations, allocated_bytes;
 	uint64_t peak_bytes;            /* the sum of those of `traces` traces: what they can have had at most, or exact, for one */
+	uint64_t at_peak_bytes;         /* each at the peak of its own domain */
+	uint64_t temporary;
 	uint32_t traces;
 };
 

@@ -45,8 +45,15 @@ static struct operand operand_new(struct fuzz_bytes *bytes, const struct shape *
 /* The numbers of the input, again and again. */
 static void fill(struct operand *operand, const struct fuzz_bytes *bytes, size_t turn)
 {
-	for (size_t i = 0; i < operand->bytes; i++)
-		operand->memory[i] = bytes->size ? bytes->at[(i + turn) % bytes->size] : 0;
+	size_t from = bytes->size ? turn % bytes->size : 0;
+
+	memset(operand->memory, 0, operand->bytes);
+	for (size_t i = 0; i < operand->bytes && bytes->size; from = 0) {
+		size_t part = bytes->size - from < operand->bytes - i ? bytes->size - from : operand->bytes - i;
+
+		memcpy(operand->memory + i, bytes->at + from, part);
+		i += part;
+	}
 }
 
 static void *first(const struct operand *operand, const struct shape *shape)

@@ -35,7 +35,15 @@ static ALWAYS void OF(multiply_side_by_side)(ELEMENT *product, const ELEMENT *x,
 	}
 	for (; count - i >= STEP; i += STEP)
 		OF(store)(product + i, OF(multiply_vector)(x + i, y + i, y_repeats, factor));
+#ifdef HAS_MASKS
+	if (count > i) {
+		OF(vector) rest = OF(load_part)(x + i, 0, count - i, 0);
+
+		store_part(product + i, count - i, sizeof(ELEMENT), (bytes)(rest * (y_repeats ? factor : OF(load_part)(y + i, 0, count - i, 0))));
+	}
+#else
 	OF(multiply_singly)(product + i, x + i, y + i, y_repeats, single, count - i);
+#endif
 }
 
 #ifdef HAS_STREAM

@@ -125,8 +125,6 @@ static __always_inline struct dt_trace *trace_of_event(const struct account *acc
 
 /* ---- figures ------------------------------------------------------------------------------------------------------ */
 
-/* Those that are no part of what calls them are so to the verifier, which proves them once; their arguments may be NULL for all it knows. */
-
 #define PEAK_TRIES 16
 
 static __always_inline void trace_raise_peak(struct dt_tally *tally, __u64 bytes)
@@ -168,14 +166,10 @@ static __always_inline __s64 total_peak(const struct dt_trace *total)
  * was live then must be kept. 0: the event itself makes a new peak. Another thread may just be about to note the peak that it has
  * made; the live bytes before this event tell of it.
  */
-__noinline __u64 total_change(struct dt_trace *total, __u32 half, __s64 bytes)
+static __always_inline __u64 total_change(struct dt_trace *total, __u32 half, __s64 bytes)
 {
-	__s64 peak, live;
+	__s64 peak = total_peak(total), live = trace_change(total, half, bytes);
 
-	if (!total)
-		return 0;
-	peak = total_peak(total);
-	live = trace_change(total, half, bytes);
 	if (bytes > 0 && live > peak)
 		return 0;
 	return live - bytes > peak ? live - bytes : peak;
@@ -198,13 +192,10 @@ static __always_inline void trace_keep(struct dt_trace *trace, __u32 half, __u64
 }
 
 /* Changes the live bytes of a trace; `peak` is from total_change(). */
-__noinline int trace_change_after(struct dt_trace *trace, __u32 half, __s64 bytes, __u64 peak)
+static __always_inline void trace_change_after(struct dt_trace *trace, __u32 half, __s64 bytes, __u64 peak)
 {
-	if (!trace)
-		return 0;
 	trace_keep(trace, half, peak);
 	trace_change(trace, half, bytes);
-	return 0;
 }
 
 static __always_inline void trace_book_allocation(struct dt_trace *trace, __u32 half, __u64 bytes)
@@ -215,18 +206,14 @@ static __always_inline void trace_book_allocation(struct dt_trace *trace, __u32 
 	__sync_fetch_and_add(&tally->allocated_bytes, bytes);
 }
 
-__noinline int trace_book_free(struct dt_trace *trace, __u32 half, __u64 bytes, __u32 temporary)
+static __always_inline void trace_book_free(struct dt_trace *trace, __u32 half, __u64 bytes, bool temporary)
 {
-	struct dt_tally *tally;
+	struct dt_tally *tally = &trace->half[half & 1];
 
-	if (!trace)
-		return 0;
-	tally = &trace->half[half & 1];
 	__sync_fetch_and_add(&tally->frees, 1);
 	__sync_fetch_and_add(&tally->freed_bytes, bytes);
 	if (temporary)
 		__sync_fetch_and_add(&tally->temporary, 1);
-	return 0;
 }
 
 /* ---- temporary blocks -------------------------------------------------------------------------------------------- */
@@ -239,6 +226,7 @@ static __always_inline struct dt_last *account_last(const struct account *accoun
 	return account->thread ? &account->thread->lasts[source & (LAST_ROWS - 1)] : NULL;
 }
 
+/* Functions of their own to the verifier, which proves them once; so their arguments may be NULL for all that it knows. */
 __noinline int last_take(struct dt_last *last, __u32 domain, __u64 address, const struct dt_block *block)
 {
 	if (!last || !block || last->address != address || last->domain != domain || last->bytes != block_bytes(block) ||

@@ -11,10 +11,16 @@
 #include <unistr.h>
 
 #define BUFFER_BYTES ((size_t)256 << 10)
+/*
+ * Files are read from page to page: where source and destination lie otherwise in their pages, some processors copy many times
+ * slower (AMD's rep movsb; tests/bench/README.md).
+ */
+#define PAGE_BYTES ((size_t)4096)
 #define TOKEN_BYTES 64                  /* more than any number, key of ours or literal takes */
 
 struct dt_json {
 	struct dt_input *input;
+	char *memory;                   /* the buffer is in it, at the beginning of a page */
 	char *buffer;                   /* with one byte more than `room`, which is 0 behind `end` */
 	size_t room, at, end;
 	bool at_end;
@@ -26,6 +32,28 @@ struct dt_json {
 	char reason[320];
 };
 
+static size_t round_up(size_t size)
+{
+	return (size + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
+}
+
+/* A buffer with room for so much, a whole number of pages, and what the one before had. False: no memory. */
+static bool make_room(struct dt_json *json, size_t room)
+{
+	char *memory = malloc(room + PAGE_BYTES + 1), *buffer;
+
+	if (!memory)
+		return false;
+	buffer = memory + (round_up((uintptr_t)memory) - (uintptr_t)memory);
+	if (json->memory)
+		memcpy(buffer, json->buffer, json->end + 1);
+	free(json->memory);
+	json->memory = memory;
+	json->buffer = buffer;
+	json->room = room;
+	return true;
+}
+
 int dt_json_new(struct dt_input *input, struct dt_json **ret_json)
 {
 	struct dt_json *json = calloc(1, sizeof(*json));
@@ -33,9 +61,7 @@ int dt_json_new(struct dt_input *input, struct dt_json **ret_json)
 	if (!json)
 		return -ENOMEM;
 	json->input = input;
-	json->room = BUFFER_BYTES;
-	json->buffer = malloc(json->room + 1);
-	if (!json->buffer) {
+	if (!make_room(json, BUFFER_BYTES)) {
 		free(json);
 		return -ENOMEM;
 	}
@@ -47,7 +73,7 @@ int dt_json_new(struct dt_input *input, struct dt_json **ret_json)
 void dt_json_free(struct dt_json *json)
 {
 	if (json)
-		free(json->buffer);
+		free(json->memory);
 	free(json);
 }
 
@@ -100,17 +126,18 @@ static bool fail_input(struct dt_json *json, int error)
 	return dt_json_fail(json, error, "it cannot be read: %s", strerror(-error));
 }
 
-/* Drops what is before `keep` and reads on. */
+/* Drops what is before `keep` and reads on, to where a page begins: what is kept is put in front of that. */
 static void fill(struct dt_json *json, size_t keep)
 {
+	size_t rest = json->end - keep, begin = round_up(rest) - rest;
 	ssize_t n;
 
 	if (json->at_end || json->error)
 		return;
-	memmove(json->buffer, json->buffer + keep, json->end - keep);
-	json->offset += keep;
-	json->at -= keep;
-	json->end -= keep;
+	memmove(json->buffer + begin, json->buffer + keep, rest);
+	json->offset += keep - begin;   /* may pass below 0, of which only differences are taken */
+	json->at -= keep - begin;
+	json->end -= keep - begin;
 	n = dt_input_read(json->input, json->buffer + json->end, json->room - json->end);
 	if (n < 0) {
 		json->input_error = (int)n;
@@ -293,18 +320,13 @@ bool dt_json_key(struct dt_json *json, const char **ret_key, size_t *ret_size)
 /* Reads on within a text that begins at `at`, of which the buffer may have to become larger. */
 static bool fill_text(struct dt_json *json)
 {
-	char *grown;
-
 	if (json->at_end)
 		return json->error ? false : dt_json_fail(json, -ENODATA, "the file ends within a text");
-	if (json->at == 0 && json->end == json->room) {
+	if (round_up(json->end - json->at) >= json->room - PAGE_BYTES) {
 		if (json->room >= DT_JSON_TEXT_BYTES_MAX)
-			return dt_json_fail(json, -EFBIG, "a text has more than %zu bytes", DT_JSON_TEXT_BYTES_MAX);
-		grown = realloc(json->buffer, json->room * 2 + 1);
-		if (!grown)
+			return dt_json_fail(json, -EFBIG, "a text has more than %zu bytes", DT_JSON_TEXT_BYTES_MAX - 2 * PAGE_BYTES);
+		if (!make_room(json, json->room * 2))
 			return dt_json_fail(json, -ENOMEM, "there is not enough memory for a text of %zu bytes", json->room);
-		json->buffer = grown;
-		json->room *= 2;
 	}
 	fill(json, json->at);
 	return !json->error;

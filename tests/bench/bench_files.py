@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Files of snapshots: domtrace report and diff, against Python's own tracemalloc on the same data through tools/to_tracemalloc.py."""
 import json
+import multiprocessing
 import os
 import random
 import subprocess
@@ -70,6 +71,15 @@ def write_snapshot(path, traces, tracebacks, depth, sequence):
         file.write('],"frames":' + json.dumps(frames, separators=(",", ":")) + "}\n")
 
 
+def apart(function, *arguments):
+    """In a process of its own: a child's largest resident size begins with that of the process that started it."""
+    child = multiprocessing.Process(target=function, args=arguments)
+    child.start()
+    child.join()
+    if child.exitcode:
+        raise Broken(f"{function.__name__} failed")
+
+
 class Runs:
     """Programs that are run to their end, in processor time, with what else is known of each."""
 
@@ -114,9 +124,9 @@ def check_same(runs, name):
 def run(bench, quick):
     traces, tracebacks = (20000, 2000) if quick else (1000000, 100000)
     files = {name: os.path.join(bench.directory, name + ".json") for name in ("old", "new", "tenth")}
-    write_snapshot(files["old"], traces, tracebacks, 30, 1)
-    write_snapshot(files["new"], traces, tracebacks, 30, 2)
-    write_snapshot(files["tenth"], traces // 10, tracebacks // 10, 30, 1)
+    apart(write_snapshot, files["old"], traces, tracebacks, 30, 1)
+    apart(write_snapshot, files["new"], traces, tracebacks, 30, 2)
+    apart(write_snapshot, files["tenth"], traces // 10, tracebacks // 10, 30, 1)
     runs, measures, ratios = Runs(), {}, []
     for name, pair in commands(bench.domtrace, files).items():
         for who, argv in zip(("domtrace", "tracemalloc"), pair):

@@ -16,6 +16,7 @@
  * slower (AMD's rep movsb; tests/bench/README.md).
  */
 #define PAGE_BYTES ((size_t)4096)
+#define SKIPPED_BYTES_MAX ((uint64_t)16 << 30) /* of one line; what never ends is no file */
 #define TOKEN_BYTES 64                  /* more than any number, key of ours or literal takes */
 
 struct dt_json {
@@ -214,6 +215,8 @@ bool dt_json_end_line(struct dt_json *json)
 
 bool dt_json_skip_line(struct dt_json *json)
 {
+	uint64_t begin = json->offset + json->at;
+
 	json->error = 0;
 	for (;;) {
 		const char *newline = memchr(json->buffer + json->at, '\n', json->end - json->at);
@@ -224,6 +227,8 @@ bool dt_json_skip_line(struct dt_json *json)
 			return true;
 		}
 		json->at = json->end;
+		if (json->offset + json->at - begin > SKIPPED_BYTES_MAX)
+			return dt_json_fail(json, -EFBIG, "it goes on for more than 16 GiB without a newline");
 		if (json->at_end || json->error) {
 			json->error = json->input_error; /* which cannot be passed */
 			return false;

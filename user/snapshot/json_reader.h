@@ -34,7 +34,10 @@ bool dt_json_fail(struct dt_json *json, int error, const char *format, ...) __at
 bool dt_json_has_line(struct dt_json *json);
 /* Behind a document: its newline. False: the file ends without. */
 bool dt_json_end_line(struct dt_json *json);
-/* Skips the rest of the line, whatever it is, also after an error. False: there is no newline before the end. */
+/*
+ * Skips the rest of the line, whatever it is, also after an error. False: there is no newline before the end, or reading failed, or there is
+ * none for too long, which dt_json_error() tells.
+ */
 bool dt_json_skip_line(struct dt_json *json);
 /* The reader is to begin again, because its input did. */
 void dt_json_restart(struct dt_json *json);

@@ -28,16 +28,6 @@ static inline bytes load_part(const void *x, size_t first, size_t count, size_t 
 	return _mm256_blendv_epi8(rest, part, mask);
 }
 
-static inline void store_part(void *x, size_t count, size_t size, bytes value)
-{
-	bytes mask = mask_before((int)count, size);
-
-	if (size == 8)
-		_mm256_maskstore_epi64(x, mask, value);
-	else
-		_mm256_maskstore_epi32(x, mask, value);
-}
-
 #include "simd/kernels.h"
 
 const struct dt_simd DT_SIMD_SET(avx2);

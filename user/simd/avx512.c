@@ -19,16 +19,6 @@ static inline bytes load_part(const void *x, size_t first, size_t count, size_t 
 	return size == 8 ? _mm512_mask_loadu_epi64(rest, (__mmask8)mask, from) : _mm512_mask_loadu_epi32(rest, (__mmask16)mask, from);
 }
 
-static inline void store_part(void *x, size_t count, size_t size, bytes value)
-{
-	unsigned mask = (1u << count) - 1;
-
-	if (size == 8)
-		_mm512_mask_storeu_epi64(x, (__mmask8)mask, value);
-	else
-		_mm512_mask_storeu_epi32(x, (__mmask16)mask, value);
-}
-
 #include "simd/kernels.h"
 
 const struct dt_simd DT_SIMD_SET(avx512);

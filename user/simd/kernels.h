@@ -8,8 +8,6 @@
  *	load_part(x, first, count, size, rest)
  *	                                elements `first` to `count` of `size` bytes from x, and what `rest` has in the other places;
  *	                                with HAS_MASKS also if all or none are before `count`, which is smaller than 64
- *	store_part(x, count, size, value)
- *	                                the first `count` elements of a register, fewer than it has; only with HAS_MASKS
  *	stream(x, value)                writes a register to an aligned place, past the caches
  *	stream_end()                    makes that visible in order
  * Without HAS_STREAM the last two are not there.

@@ -19,9 +19,15 @@ static ALWAYS void OF(multiply_singly)(ELEMENT *product, const ELEMENT *x, const
 static ALWAYS void OF(multiply_side_by_side)(ELEMENT *product, const ELEMENT *x, const ELEMENT *y, bool y_repeats, size_t count)
 {
 	WORD single = y_repeats ? OF(get)(y, 0, 0) : 0;
-	OF(vector) factor = single - (OF(vector)){ 0 };
+	OF(vector) factor = single - (OF(vector)){ 0 }, last;
 	size_t i = 0;
 
+	if (count < STEP) {
+		OF(multiply_singly)(product, x, y, y_repeats, single, count);
+		return;
+	}
+	/* Before anything is written, as that may be x or y; some of it is then written twice, and the same. */
+	last = OF(multiply_vector)(x + count - STEP, y + count - STEP, y_repeats, factor);
 	for (; count - i >= 4 * STEP; i += 4 * STEP) {
 		OF(vector) a = OF(multiply_vector)(x + i, y + i, y_repeats, factor);
 		OF(vector) b = OF(multiply_vector)(x + i + STEP, y + i + STEP, y_repeats, factor);
@@ -35,15 +41,7 @@ static ALWAYS void OF(multiply_side_by_side)(ELEMENT *product, const ELEMENT *x,
 	}
 	for (; count - i >= STEP; i += STEP)
 		OF(store)(product + i, OF(multiply_vector)(x + i, y + i, y_repeats, factor));
-#ifdef HAS_MASKS
-	if (count > i) {
-		OF(vector) rest = OF(load_part)(x + i, 0, count - i, 0);
-
-		store_part(product + i, count - i, sizeof(ELEMENT), (bytes)(rest * (y_repeats ? factor : OF(load_part)(y + i, 0, count - i, 0))));
-	}
-#else
-	OF(multiply_singly)(product + i, x + i, y + i, y_repeats, single, count - i);
-#endif
+	OF(store)(product + count - STEP, last);
 }
 
 #ifdef HAS_STREAM

@@ -10,13 +10,15 @@
 /* The books of an image. False: it is not traced any more. */
 static __always_inline bool account_begin(struct account *account, __u32 slot, enum dt_source source, __u32 domain)
 {
+	__u64 began = epoch;
+
 	account->owner.process = slot | (__u32)source << DT_OWNER_SOURCE_SHIFT;
 	account->owner.domain = domain;
-	account->half = DT_EPOCH_HALF(epoch);
+	account->half = DT_EPOCH_HALF(began);
 	account->thread = NULL;
 	account->scratch = NULL;
 	account->state = image_state(slot);
-	account->segments = *(volatile __u64 *)&account->state->segments;
+	account->segments = image_segments(account->state, began);
 	account->row = image_row(account->state);
 	return account->row;
 }
@@ -318,7 +320,7 @@ static __noinline void account_end_missed(const struct account *account, __u64 a
 	bool is_resized = account->owner.process >> DT_OWNER_SOURCE_SHIFT == DT_SOURCE_TRACEMALLOC;
 	struct account own = *account;
 
-	own.segments = *(volatile __u64 *)&account->state->segments;
+	own.segments = image_segments(account->state, epoch);
 	if (!block_is_known(&own, block))
 		own.segments = account->segments;
 	account_end(&own, block, is_resized && account_take_last(account, address, block));

@@ -3,8 +3,14 @@
 
 const volatile struct dt_config config;
 
-/* Each program reads it once, so that one event belongs to one moment. */
+/* Each program reads it once, so that one event belongs to one moment. Forks step it, too. */
 volatile __u64 epoch;
+
+/* DT_SPAN(): userspace reads the blocks that were born in the one segment or before and died, if at all, behind the other; 0: it does not. */
+volatile __u64 reading;
+
+/* How many such blocks were kept for it alone, and how many there was no room for. */
+volatile __u64 reading_kept, reading_lost;
 
 /* How many rows of live blocks are spare, and may be. */
 volatile __s64 spare_rows, spare_rows_max;

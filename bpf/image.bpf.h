@@ -26,7 +26,7 @@ static __always_inline struct dt_process_state *image_new(__u32 tgid, __u32 *slo
 	__builtin_memset(state, 0, sizeof(*state));
 	state->tgid = tgid;
 	state->row = DT_PROCESS_ROW_NEW;
-	state->segments = DT_SEGMENTS(1, 1);
+	state->generation = 1;
 	state->started_ns = bpf_ktime_get_ns();
 	return state;
 }
@@ -43,6 +43,34 @@ static __always_inline bool image_show(struct dt_process_state *state, __u32 tgi
 	return false;
 }
 
+/* Steps the clock; returns the segment that has ended, and the generation. */
+static __always_inline __u64 image_step(const struct dt_process_state *state)
+{
+	__u64 before = __sync_fetch_and_add(&epoch, DT_EPOCH_STEP), segments = image_segments(state, before);
+
+	/* A clear goes on, which steps the clock behind its generation: what comes from now on must be behind the fork. */
+	if (DT_SEGMENTS_NOW(segments) != DT_EPOCH_SEGMENT(before))
+		__sync_fetch_and_add(&epoch, DT_EPOCH_STEP * (DT_SEGMENTS_NOW(segments) - DT_EPOCH_SEGMENT(before)));
+	return segments;
+}
+
+#define FORK_TRIES 8
+
+/* The segment of a fork that was under way is known. Should that not be noted in time, rows stay for longer than they must. */
+static __always_inline void image_note_fork(struct dt_process_state *parent, __u32 segment)
+{
+	__u64 forks = *(volatile __u64 *)&parent->forks;
+
+	for (int i = 0; i < FORK_TRIES; i++) {
+		__u32 last = DT_FORKS_LAST(forks) > segment ? DT_FORKS_LAST(forks) : segment;
+		__u64 noted = (((forks >> 32) - 1) << 32) | last, seen = __sync_val_compare_and_swap(&parent->forks, forks, noted);
+
+		if (seen == forks)
+			return;
+		forks = seen;
+	}
+}
+
 /* A fork: the heir has the blocks of its parent, and what is known of its code. */
 static __always_inline void image_inherit(struct dt_process_state *heir, __u32 slot)
 {
@@ -50,8 +78,10 @@ static __always_inline void image_inherit(struct dt_process_state *heir, __u32 s
 	__u64 segments;
 
 	/* In this order: whoever sees the new segment also sees that there is an heir of the one before. */
+	__sync_fetch_and_add(&parent->forks, DT_FORKS_ONE_UNDER_WAY);
 	__sync_fetch_and_add(&parent->heirs, 1);
-	segments = __sync_fetch_and_add(&parent->segments, 1);
+	segments = image_step(parent);
+	image_note_fork(parent, DT_SEGMENTS_NOW(segments));
 	heir->parent = slot;
 	heir->parent_segment = DT_SEGMENTS_NOW(segments);
 	heir->parent_generation = DT_SEGMENTS_GENERATION(segments);

@@ -9,6 +9,8 @@
  * find in rows of its own it looks for in those of its parent, as they were in the segment in which it was forked off. For that,
  * a parent's row tells the segments in which its block lived, and what would overwrite such a row while there are heirs moves it
  * to `past` first. An heir that frees an inherited block makes a row of its own for it, dead, which hides the parent's.
+ *
+ * Userspace that reads the rows of a moment (session/ages.h) is such an heir, too, of all images: what dies behind that moment is kept.
  */
 
 struct account {
@@ -167,32 +169,44 @@ static __always_inline bool live_find_inherited(const struct account *account, c
 
 /* ---- a block comes ----------------------------------------------------------------------------------------------- */
 
-/* Keeps a dead block for heirs. False: there is no room, which is a loss to them. */
+/* Keeps a dead block for heirs, or for userspace. False: there is no room, which is a loss to them. */
 static __always_inline bool past_add(const struct dt_block_key *key, const struct dt_block *block)
 {
 	struct dt_past_key past_key = { .block = *key, .index = block_past(block) };
 
-	if (past_key.index < DT_BLOCK_PAST_MAX && !bpf_map_update_elem(&past, &past_key, block, BPF_ANY))
-		return true;
-	count_add(DT_COUNTER_past_full);
-	return false;
+	return past_key.index < DT_BLOCK_PAST_MAX && !bpf_map_update_elem(&past, &past_key, block, BPF_ANY);
 }
 
-/* May heirs look for the dead block? Those that there are were forked off while it lived. */
-static __always_inline bool live_has_heirs(const struct account *account, const struct dt_block *dead)
+/* May heirs look for a block that was born then? It is one of those that some of them were forked off with, perhaps. */
+static __always_inline bool live_has_heirs(const struct account *account, __u32 born)
 {
-	return account->state->heirs && DT_SPAN_BORN(dead->span) < DT_SPAN_DIED(dead->span);
+	__u64 forks = *(const volatile __u64 *)&account->state->forks;
+
+	return account->state->heirs && (DT_FORKS_UNDER_WAY(forks) || born <= DT_FORKS_LAST(forks));
+}
+
+/* Does userspace look for a dead block, as if it were an heir that was forked off at the moment of its snapshot? */
+static __always_inline bool live_is_read(__u64 span)
+{
+	__u64 wanted = reading;
+
+	return wanted && DT_SPAN_BORN(span) <= DT_SPAN_BORN(wanted) && DT_SPAN_DIED(span) > DT_SPAN_DIED(wanted);
 }
 
 /* Enters a block in place of a dead one. A reader sees one or the other: heirs may be looking. */
 static __always_inline int live_replace(const struct dt_block_key *key, __u32 table, const struct dt_block *dead,
-					const struct dt_block *block)
+					const struct dt_block *block, bool has_heirs)
 {
 	__u64 kept = dead->bytes & ~DT_BLOCK_BYTES_MASK;
+	bool is_added = past_add(key, dead);
 	struct dt_block next = *block;
 
-	if (past_add(key, dead))
+	if (is_added)
 		kept += 1ull << DT_BLOCK_PAST_SHIFT;
+	else if (has_heirs)
+		count_add(DT_COUNTER_past_full);
+	if (is_added ? !has_heirs : live_is_read(dead->span))
+		__sync_fetch_and_add(is_added ? &reading_kept : &reading_lost, 1);
 	if (!DT_SPAN_BORN(dead->span))
 		kept |= DT_BLOCK_HIDES;
 	next.bytes |= kept;
@@ -208,12 +222,13 @@ static __always_inline int live_reuse(const struct account *account, const struc
 {
 	/* Heirs may look for those before it, of which the row tells how many there are. */
 	__u64 span = found->span, kept = found->bytes & (account->state->heirs ? ~DT_BLOCK_BYTES_MASK : DT_BLOCK_HIDES);
+	bool has_heirs = DT_SPAN_BORN(span) < DT_SPAN_DIED(span) && live_has_heirs(account, DT_SPAN_BORN(span));
 	int error = 0;
 
 	if (!DT_SPAN_DIED(span))
 		return -EEXIST;
-	if (live_has_heirs(account, found)) {
-		error = live_replace(key, table, found, block);
+	if (has_heirs || live_is_read(span)) {
+		error = live_replace(key, table, found, block, has_heirs);
 	} else {
 		found->bytes = block->bytes | kept | (DT_SPAN_BORN(span) ? 0 : DT_BLOCK_HIDES);
 		found->traceback = block->traceback; /* the address is its caller's alone: nobody else touches the row now */
@@ -296,13 +311,13 @@ static __always_inline bool live_take_inherited(const struct account *account, c
 	return true;
 }
 
-/* Must the row of a dead block stay? Not for heirs, if the block came after the last of them, unless others were there before. */
+/* Must the row of a block that dies now stay? Not for heirs, if it came after the last of them, unless others were there before. */
 static __always_inline bool live_is_needed(const struct account *account, const struct dt_block *block)
 {
 	__u32 born = DT_SPAN_BORN(block->span);
 
-	return !born || block->bytes & DT_BLOCK_HIDES ||
-	       (account->state->heirs && (born < DT_SEGMENTS_NOW(account->segments) || block_past(block)));
+	return !born || block->bytes & DT_BLOCK_HIDES || live_has_heirs(account, born) || (account->state->heirs && block_past(block)) ||
+	       live_is_read(DT_SPAN(born, DT_SEGMENTS_NOW(account->segments)));
 }
 
 /* Takes a block out without booking anything. False: there is none, or a clear has forgotten it. */

@@ -18,6 +18,14 @@ static __always_inline struct dt_process_state *image_state(__u32 slot)
 	return &process_states[slot & (DT_PROCESSES_MAX - 1)];
 }
 
+/* The segment and the generation of an event that began in an epoch. */
+static __always_inline __u64 image_segments(const struct dt_process_state *state, __u64 began)
+{
+	__u32 generation = *(const volatile __u32 *)&state->generation, segment = DT_EPOCH_SEGMENT(began);
+
+	return DT_SEGMENTS(segment, generation);
+}
+
 /* Number of the row with what is known of its program; 0: it is not traced (any more). Read once: the next moment it may be another. */
 static __always_inline __u32 image_row(const struct dt_process_state *state)
 {

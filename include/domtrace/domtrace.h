@@ -53,6 +53,7 @@ struct dt_session_opts {
 	const char *const *tables;      /* NULL-terminated "live=400M", …: bytes of tables of the kernel; NULL: as dt_table_name() tells */
 	const char *const *allocators;  /* NULL-terminated "FILE" or "FILE:PREFIX": further files whose functions are an allocator's; NULL: none */
 	const char *stack;              /* which frames: "auto", "python", "native", "mixed"; NULL: "auto" */
+	uint64_t older_than_ns;         /* tell which blocks are at least so old; 0: do not */
 	bool patch_python;              /* domain python: pointers in the memory of running processes may be changed while they are traced */
 	bool raw_names;                 /* function names as the linker knows them, not demangled */
 	bool debuginfod;                /* ask the servers of $DEBUGINFOD_URLS for debug information that is not on this machine */
@@ -148,6 +149,7 @@ enum dt_sort {
 	DT_SORT_PEAK,                   /* largest live bytes */
 	DT_SORT_AT_PEAK,                /* bytes live when the domain was at its peak */
 	DT_SORT_TEMPORARY,              /* blocks freed before their thread allocated again */
+	DT_SORT_OLD,                    /* bytes of old blocks; of a snapshot that has ages, a report shows nothing else */
 	DT_SORT_COUNT_,
 };
 const char *dt_sort_name(enum dt_sort sort);

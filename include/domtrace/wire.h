@@ -13,7 +13,7 @@
  *   trace      the books of one traceback in one domain of one process
  *   image      a program that runs in a process, from its exec or fork on to the next exec or the end
  *   heir       an image that was forked off another: the blocks that were live then are in its memory, too
- *   segment    of an image: the time between two forks of heirs (or clears), numbered from 1
+ *   segment    the time between two steps of the clock, numbered from 1; a fork steps it, a clear, a snapshot, and domtrace's timer
  *   generation of an image: the time between two clears; blocks of an earlier one are forgotten
  *   half       one of two sets of counters; events write one while a snapshot reads the other
  *   loss       something that is missing from the tables
@@ -136,7 +136,7 @@ struct dt_block_key {
 struct dt_block {
 	__u64 bytes;                    /* as the program asked for, in the low 48 bits; above them DT_BLOCK_… */
 	__u64 traceback;                /* of its allocation */
-	__u64 span;                     /* DT_SPAN(): in which segments of its image it lived */
+	__u64 span;                     /* DT_SPAN(): in which segments it lived */
 };
 
 /*
@@ -207,8 +207,14 @@ struct dt_trace {
 	struct dt_tally half[2];
 };
 
-/* The epoch: one word, written by userspace, read once by each program. Its lowest bit is the half that events write. */
+/*
+ * The epoch: one word, the clock of all tables, read once by each event. Its lowest bit is the half that events write, the bits above
+ * number the segment. So what was booked before a turn and what was born or died before it is the same.
+ */
 #define DT_EPOCH_HALF(epoch) ((__u32)(epoch) & 1)
+#define DT_EPOCH_SEGMENT(epoch) ((__u32)((epoch) >> 1))
+#define DT_EPOCH_STEP 2ull              /* added: the next segment */
+#define DT_EPOCH_TURN(epoch) (DT_EPOCH_HALF(epoch) ? 1ull : 3ull) /* added: the next segment, in the other half */
 
 /* ---- what userspace tells the programs -------------------------------------------------------------------- */
 
@@ -335,7 +341,7 @@ struct dt_process_state {
 	__u32 row;                      /* 0: the process is not traced */
 	__u32 tgid;
 	__u32 phase;                    /* enum dt_image_phase */
-	__u64 segments;                 /* DT_SEGMENTS(): the segment it is in, the first one of its generation */
+	__u64 forks;                    /* DT_FORKS_…: of heirs */
 	__u32 parent;                   /* slot of the image whose blocks it inherited */
 	__u32 parent_segment;           /* the last segment of that one before the fork; 0: it inherited nothing */
 	__u32 parent_generation;        /* of that one, at the fork */
@@ -344,15 +350,24 @@ struct dt_process_state {
 	__u32 hold;                     /* 1: its main thread is sent DT_HOLD_SIGNAL when the loader has mapped files */
 	__u32 ppid;                     /* when it began; 0: not known */
 	__u32 sharers;                  /* other processes that run in its memory: vfork() */
+	__u32 generation;               /* of its blocks: the first segment of it */
+	__u32 reserved;
 	char comm[DT_COMM_BYTES];
 	__u64 started_ns;               /* when it began, as CLOCK_MONOTONIC has it; 0: before it was traced */
 	__u64 process_started_ns;       /* when its process did, as CLOCK_BOOTTIME has it; 0: userspace has it from /proc */
 	__u64 asked_ns;                 /* when DT_EVENT_UNKNOWN was last sent; since boot */
 };
 
-#define DT_SEGMENTS(segment, generation) ((__u64)(generation) << 32 | (segment))
+/* The segment of an event, and the generation. An event may see a clear before it sees the step of the clock: it is after it. */
+#define DT_SEGMENTS(segment, generation) \
+	((__u64)(generation) << 32 | ((segment) < (generation) ? (generation) : (segment)))
 #define DT_SEGMENTS_NOW(segments) ((__u32)(segments))
 #define DT_SEGMENTS_GENERATION(segments) ((__u32)((segments) >> 32)) /* generations are numbered by their first segments */
+
+/* The last segment in which an heir was forked off; above it, how many are just being: in which segment is not known yet. */
+#define DT_FORKS_LAST(forks) ((__u32)(forks))
+#define DT_FORKS_UNDER_WAY(forks) ((__u32)((forks) >> 32))
+#define DT_FORKS_ONE_UNDER_WAY (1ull << 32)
 
 #define DT_ANCESTORS_MAX 8              /* images that inherited from one another, looked through for a block */
 
@@ -588,7 +603,7 @@ _Static_assert(sizeof(struct dt_trace_key) == 24 && sizeof(struct dt_trace) == 1
 _Static_assert(sizeof(struct dt_python_layout) == 48, "python layout has padding");
 _Static_assert(sizeof(struct dt_interpreter) == 80 + sizeof(struct dt_python_layout), "interpreter has padding");
 _Static_assert(sizeof(struct dt_process) == sizeof(struct dt_interpreter) + 32 + 8 * DT_ALLOCATOR_CALLS_MAX + 24 * DT_UNTOLD_MAX, "process row has padding");
-_Static_assert(sizeof(struct dt_process_state) == 96 && sizeof(struct dt_choice) == 56, "image or choice has padding");
+_Static_assert(sizeof(struct dt_process_state) == 104 && sizeof(struct dt_choice) == 56, "image or choice has padding");
 _Static_assert(sizeof(struct dt_past_key) == 24, "past rows grew");
 _Static_assert(sizeof(struct dt_mapping_row) == 40 && sizeof(struct dt_unwind_rule) == 8, "unwind tables grew");
 _Static_assert(sizeof(struct dt_file_key) == 16 && sizeof(struct dt_file_row) == 24, "files have padding");

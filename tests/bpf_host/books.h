@@ -15,7 +15,7 @@ static inline struct dt_trace *books_row_in(__u32 tgid, enum dt_source source, _
 	struct dt_trace_key key = {
 		.owner = { host_slot_of(tgid) | (__u32)source << DT_OWNER_SOURCE_SHIFT, domain },
 		.traceback = traceback,
-		.generation = DT_SEGMENTS_GENERATION(host_image(tgid)->segments),
+		.generation = host_image(tgid)->generation,
 	};
 
 	return traceback < DT_TRACEBACK_FIRST ? bpf_map_lookup_elem(&totals, &key) : bpf_map_lookup_elem(&traces, &key);
@@ -97,7 +97,7 @@ static inline void books_expect_block_of(enum dt_source source, __u64 address, _
 	assert_non_null(block);
 	assert_int_equal(block->bytes, bytes);
 	assert_int_equal(block->traceback, traceback);
-	assert_int_equal(block->span, DT_SPAN(DT_SEGMENTS_NOW(host_image(HOST_TGID)->segments), 0));
+	assert_int_equal(block->span, DT_SPAN(DT_SEGMENTS_NOW(host_segments(HOST_TGID)), 0));
 }
 
 static inline void books_expect_block(__u64 address, __u64 bytes, __u64 traceback)

@@ -537,7 +537,7 @@ static inline void host_put_process(__u32 tgid, const struct dt_process *process
 	assert_int_equal(bpf_map_pop_elem(&free_slots, &slot), 0);
 	state = &process_states[slot];
 	*state = (struct dt_process_state){
-		.tgid = tgid, .row = DT_PROCESS_ROW_NEW + 1 + slot, .phase = DT_IMAGE_RUNS, .segments = DT_SEGMENTS(1, 1), .image = ++image_count,
+		.tgid = tgid, .row = DT_PROCESS_ROW_NEW + 1 + slot, .phase = DT_IMAGE_RUNS, .generation = 1, .image = ++image_count,
 	};
 	process_rows[state->row] = *process;
 	assert_int_equal(bpf_map_update_elem(&processes, &tgid, &slot, BPF_NOEXIST), 0);
@@ -556,10 +556,16 @@ static inline void host_remove_process(__u32 tgid)
 /* A new generation of its blocks: user/session/images.c, dt_images_clear(). */
 static inline void host_clear(__u32 tgid)
 {
-	__u64 *segments = &host_image(tgid)->segments;
-	__u32 next = DT_SEGMENTS_NOW(*segments) + 1;
+	struct dt_process_state *state = host_image(tgid);
 
-	*segments = DT_SEGMENTS(next, next);
+	state->generation = DT_SEGMENTS_NOW(image_segments(state, epoch)) + 1;
+	epoch += DT_EPOCH_STEP;
+}
+
+/* The segment of an image, and its generation. */
+static inline __u64 host_segments(__u32 tgid)
+{
+	return image_segments(host_image(tgid), epoch);
 }
 
 /* The number of the traceback that is this one return address, as it was sent; 0: it was not. */
@@ -620,7 +626,7 @@ static inline int host_setup(void **state)
 
 	(void)state;
 	*host_config() = (struct dt_config){ .hash_seed = 0x0123456789abcdef, .frame_limit = DT_FRAME_LIMIT_DEFAULT };
-	epoch = traces_full_ns = 0;
+	epoch = traces_full_ns = reading = reading_kept = reading_lost = 0;
 	spare_rows = spare_rows_max = rows_made = 0;
 	rows_ask = DT_ROWS_ASKED;
 	live_more_count = 0;

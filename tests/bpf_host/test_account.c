@@ -247,13 +247,13 @@ static void test_halves(void **state)
 	(void)state;
 	allocate(A, 100);
 	host_enter(DT_SITE_malloc, TOP, CALLER, 50, 0, 0);
-	epoch++;
+	epoch += DT_EPOCH_TURN(epoch);
 	host_leave(TOP, B);             /* booked in the half of its return */
 	release(A);
 	total = books_row(DT_SOURCE_LIBC, 0, DT_TRACEBACK_TOTAL);
 	assert_memory_equal(&total->half[0], (&(struct dt_tally){ 1, 100, 0, 0, 100, 0, 0, 0 }), sizeof(struct dt_tally));
 	assert_memory_equal(&total->half[1], (&(struct dt_tally){ 1, 50, 1, 100, 150, 0, 0, 0 }), sizeof(struct dt_tally));
-	epoch++;
+	epoch += DT_EPOCH_TURN(epoch);
 	reallocate(B, 10, C);
 	assert_memory_equal(&total->half[0], (&(struct dt_tally){ 2, 110, 1, 50, 100, 0, 0, 1 }), sizeof(struct dt_tally));
 	assert_memory_equal(&total->half[1], (&(struct dt_tally){ 1, 50, 1, 100, 150, 0, 0, 0 }), sizeof(struct dt_tally));
@@ -521,7 +521,7 @@ static void test_peaks_are_maxima(void **state)
 		}
 		peak = sum > peak ? sum : peak;
 		own_peak = own > own_peak ? own : own_peak;
-		epoch += !(random >> 20 & 31);
+		epoch += random >> 20 & 31 ? 0 : DT_EPOCH_TURN(epoch);
 		const struct dt_trace *total = books_row(DT_SOURCE_LIBC, 0, DT_TRACEBACK_TOTAL);
 		__u64 a = total->half[0].peak_bytes, b = total->half[1].peak_bytes;
 

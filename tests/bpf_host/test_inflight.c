@@ -330,14 +330,15 @@ BOTH_WAYS(test_realloc_of_an_unknown_block)
 /* A call that began before a clear is booked there, whole: as little of it is seen as of any block from before. */
 BOTH_WAYS(test_realloc_across_a_clear)
 {
-	__u64 *segments = &host_image(HOST_TGID)->segments;
+	struct dt_process_state *image = host_image(HOST_TGID);
 
 	allocate(A, 100);
 	host_enter(DT_SITE_realloc, TOP, OTHER, A, 200, 0);
 	host_clear(HOST_TGID);
 	host_leave(TOP, B);
 	assert_null(books_row(DT_SOURCE_LIBC, 0, DT_TRACEBACK_TOTAL));
-	*segments = DT_SEGMENTS(1, 1);
+	image->generation = 1;
+	epoch = 0;
 	books_expect_block(B, 200, host_traceback(OTHER));
 	books_expect(DT_TRACEBACK_TOTAL, 2, 300, 1, 100, 200, 200);
 	host_enter(DT_SITE_realloc, TOP, OTHER, B, 0, 0);

@@ -2,14 +2,17 @@
 /*
  * What forked children inherit: random histories of forks, execs, exits and clears against a model that copies a parent's blocks
  * at every fork, as a kernel copies memory. Few addresses, so that they are used again and again, in parents and in children; few
- * slots, so that they run out; rows of blocks are removed, reused or kept.
+ * slots, so that they run out; rows of blocks are removed, reused or kept. The clock is stepped in between, also by snapshots: what is
+ * old at the moment of one is read while the history goes on.
  *
- * What userspace makes of the rows is its own code (user/session/inherit.c), which reads these tables in place of the kernel's.
+ * What userspace makes of the rows is its own code (user/session/inherit.c, ages_read.c), which reads these tables in place of the kernel's.
  */
 #include "books.h"
+#include "session/ages.h"
 #include "session/images.h"
 #include "session/inherit.h"
 #include "session/live.h"
+#include "session/session.h"
 
 #define PROCESSES 6
 #define DOMAINS 2
@@ -24,6 +27,7 @@ struct block {
 	bool is_live, is_own;           /* own: allocated by the image itself */
 	__u64 bytes;
 	int caller;
+	__u32 born;                     /* segment, in whichever image */
 };
 
 struct sum {
@@ -57,6 +61,7 @@ static size_t used_slots;
 static struct {
 	__u32 depth, past;              /* the deepest image; the most blocks that were kept of one address */
 	__u64 hiding;                   /* rows that hide what was inherited */
+	__u64 readings, old, kept, gone, inexact; /* of old blocks: how many; of those that died meanwhile, those that were kept */
 	__u64 counted[DT_COUNTER_COUNT];
 } seen;
 static __u64 random_state;
@@ -110,7 +115,8 @@ static void book_birth(struct image *image, int domain, int address, __u64 bytes
 		both[i]->allocations++;
 		both[i]->allocated_bytes += bytes;
 	}
-	image->blocks[domain][address] = (struct block){ true, true, bytes, caller };
+	image->blocks[domain][address] = (struct block){ true, true, bytes, caller,
+		DT_SEGMENTS_NOW(image_segments(&process_states[image - images], epoch)) };
 }
 
 static void begin_image(__u32 slot, int process)
@@ -312,7 +318,7 @@ static void step_clear(int process)
 	struct image *image = image_of(process);
 
 	host_clear(running[process].tgid);
-	image->generation = DT_SEGMENTS_GENERATION(host_image(running[process].tgid)->segments);
+	image->generation = host_image(running[process].tgid)->generation;
 	memset(image->blocks, 0, sizeof(image->blocks));
 	memset(image->sums, 0, sizeof(image->sums));
 }
@@ -337,6 +343,8 @@ static void sweep_past(void)
 }
 
 /* Userspace takes back the slots of images that have ended and have no heirs: user/session/sweep.c. */
+static bool is_reading;
+
 static bool sweep_one(void)
 {
 	for (__u32 slot = 0; slot < HOST_SLOTS; slot++) {
@@ -372,6 +380,8 @@ static void step(void)
 
 	if (!running[process].runs)
 		return;
+	if (one_in(8))
+		epoch += one_in(4) && !is_reading ? DT_EPOCH_STEP * random_below(3) : DT_EPOCH_STEP;
 	host_current = &host_threads[process];
 	switch (random_below(32)) {
 	case 0: case 1:
@@ -385,11 +395,11 @@ static void step(void)
 			step_exec(process);
 		break;
 	case 4:
-		if (one_in(6))
+		if (one_in(6) && !is_reading)
 			step_clear(process);
 		break;
 	case 5:
-		if (one_in(4))
+		if (one_in(4) && !is_reading)
 			while (sweep_one())
 				sweep_past();
 		break;
@@ -404,6 +414,9 @@ static void step(void)
 	}
 }
 
+static struct dt_session session;
+static const __u64 no_bpf[8192];       /* in place of the skeleton */
+
 /* ---- comparison ---------------------------------------------------------------------------------------------------------- */
 
 /* Userspace, in place of what would ask the kernel (user/session/images.c, live.c, table.c, tracebacks.c). */
@@ -413,19 +426,44 @@ struct dt_process_state *dt_images_state(struct domtrace_bpf *bpf, uint32_t slot
 	return &process_states[slot];
 }
 
-static int each_row(const struct host_map *map, dt_table_fn fn, void *context)
+static void go_on(__u32 steps)
 {
-	int error = 0;
+	for (__u32 i = 0; is_reading && i < steps; i++)
+		step();
+}
 
-	for (struct host_row *row = map->rows; row && !error; row = row->hh.next)
-		error = fn(context, row->data, row->data + map->value_offset);
+/* Rows that are there from the beginning to the end are read once, as they are then; others may be. */
+static int each_row(const struct host_map *map, size_t key_size, dt_table_fn fn, void *context)
+{
+	size_t count, i = 0;
+	int error = 0;
+	char *keys;
+
+	go_on(random_below(8));
+	count = HASH_COUNT(map->rows);
+	keys = malloc((count + 1) * key_size);
+	for (struct host_row *row = map->rows; row; row = row->hh.next)
+		memcpy(keys + i++ * key_size, row->data, key_size);
+	for (i = 0; i < count && !error; i++) {
+		struct dt_block copy;
+		struct host_row *row;
+
+		HASH_FIND(hh, map->rows, keys + i * key_size, key_size, row);
+		if (!row)
+			continue;
+		memcpy(&copy, row->data + map->value_offset, sizeof(copy));
+		error = fn(context, keys + i * key_size, &copy);
+		if (one_in(6))
+			go_on(2);
+	}
+	free(keys);
 	return error;
 }
 
 int dt_live_each(const struct dt_live *table, dt_table_fn fn, void *context)
 {
 	(void)table;
-	return each_row(host_map(HOST_MAP(&live)), fn, context);
+	return each_row(host_map(HOST_MAP(&live)), sizeof(struct dt_block_key), fn, context);
 }
 
 int dt_table_each(int fd, size_t key_size, size_t value_size, dt_table_fn fn, void *context)
@@ -433,7 +471,13 @@ int dt_table_each(int fd, size_t key_size, size_t value_size, dt_table_fn fn, vo
 	assert_true(fd < 0);            /* that of no map: it is the table of past blocks which is asked for */
 	assert_int_equal(key_size, sizeof(struct dt_past_key));
 	assert_int_equal(value_size, sizeof(struct dt_block));
-	return each_row(host_map(HOST_MAP(&past)), fn, context);
+	return each_row(host_map(HOST_MAP(&past)), sizeof(struct dt_past_key), fn, context);
+}
+
+uint64_t dt_ages_lost(const struct dt_session *unused)
+{
+	(void)unused;
+	return reading_lost;
 }
 
 int dt_tracebacks_inherit(struct dt_tracebacks *tracebacks, uint32_t image, uint32_t parent, uint64_t traceback)
@@ -509,14 +553,16 @@ static void compare_sums(const struct image *image, __u32 slot, int domain)
 			assert_int_equal(want->allocations | want->frees, 0);
 			continue;
 		}
-		assert_memory_equal(&row->half[0], want, sizeof(*want));
+		assert_int_equal(row->half[0].allocations + row->half[1].allocations, want->allocations);
+		assert_int_equal(row->half[0].allocated_bytes + row->half[1].allocated_bytes, want->allocated_bytes);
+		assert_int_equal(row->half[0].frees + row->half[1].frees, want->frees);
+		assert_int_equal(row->half[0].freed_bytes + row->half[1].freed_bytes, want->freed_bytes);
 		assert_int_equal(row->live_bytes, (__s64)(want->allocated_bytes - want->freed_bytes));
 	}
 }
 
 static void compare(void)
 {
-	static const __u64 no_bpf[8192];
 	size_t dead = 0;
 
 	for (__u32 slot = 0; slot < HOST_SLOTS; slot++) {
@@ -549,6 +595,81 @@ static void compare(void)
 				 (unsigned long long)counted[counter]);
 }
 
+/* ---- ages ---------------------------------------------------------------------------------------------------------------- */
+
+
+/* What an image had of one traceback that was old. */
+static struct dt_old old_of(const struct image *image, __u32 slot, int domain, int caller, __u32 born_until)
+{
+	struct dt_old old = { .owner = owner_of(slot, domain), .traceback = numbers[caller] };
+
+	for (int i = 0; i < ADDRESSES; i++) {
+		const struct block *block = &image->blocks[domain][i];
+
+		if (!block->is_live || block->caller != caller || block->born > born_until)
+			continue;
+		old.blocks++;
+		old.bytes += block->bytes;
+	}
+	return old;
+}
+
+static void compare_old(const struct image *image, __u32 slot, const struct dt_ages_reading *is)
+{
+	for (int domain = 0; domain < DOMAINS; domain++)
+		for (int caller = 0; caller < CALLERS; caller++) {
+			struct dt_old want = old_of(image, slot, domain, caller, is->born_until), found = { .blocks = 0 };
+
+			for (size_t i = 0; i < is->count; i++) {
+				if (memcmp(&is->old[i].owner, &want.owner, sizeof(want.owner)) || is->old[i].traceback != want.traceback)
+					continue;
+				assert_int_equal(found.blocks, 0);
+				found = is->old[i];
+			}
+			if (found.blocks != want.blocks || found.bytes != want.bytes)
+				fail_msg("image %u (slot %u, of process %d), domain %d, caller %d: %llu old blocks of %llu bytes, not %llu of %llu",
+					 image->number, slot, image->process, domain, caller, (unsigned long long)found.blocks,
+					 (unsigned long long)found.bytes, (unsigned long long)want.blocks, (unsigned long long)want.bytes);
+			seen.old += want.blocks;
+		}
+}
+
+/* A snapshot, of all images that there are then: what was old at its moment is read while they go on. */
+static void read_ages(void)
+{
+	static struct dt_traced traced[HOST_SLOTS];
+	static struct image then[HOST_SLOTS];
+	struct dt_traced *list[HOST_SLOTS];
+	struct dt_ages_reading read = { .wanted = true };
+	size_t count = 0;
+
+	read.moment = DT_EPOCH_SEGMENT(epoch);
+	read.born_until = read.moment > 40 && !one_in(8) ? read.moment - random_below(40) : random_below(read.moment + 1);
+	reading = DT_SPAN(read.born_until, read.moment - (one_in(4) && read.moment ? 1 : 0));
+	epoch += DT_EPOCH_TURN(epoch);
+	memcpy(then, images, sizeof(then));
+	for (__u32 slot = 0; slot < HOST_SLOTS; slot++)
+		if (then[slot].is_used && !then[slot].is_let_go) {
+			traced[slot] = (struct dt_traced){ .slot = slot, .image = then[slot].number, .generation = then[slot].generation,
+							   .inherited_count = then[slot].is_heir };
+			list[count++] = &traced[slot];
+		}
+	is_reading = true;
+	assert_int_equal(dt_ages_read(&session, list, count, &read), 0);
+	is_reading = false;
+	for (__u32 slot = 0; slot < HOST_SLOTS && read.exact && read.born_until; slot++)
+		if (then[slot].is_used && !then[slot].is_let_go)
+			compare_old(&then[slot], slot, &read);
+	seen.readings++;
+	seen.inexact += !read.exact;
+	dt_ages_clear(&read);
+	reading = 0;
+	seen.gone += reading_kept;
+	if (reading_kept)
+		sweep_past();
+	reading_kept = 0;
+}
+
 /* ---- histories ----------------------------------------------------------------------------------------------------------- */
 
 static void start(__u64 seed)
@@ -562,6 +683,8 @@ static void start(__u64 seed)
 	next_tgid = 1000;
 	spare_rows_max = (__s64)(seed % 3 * 7);
 	random_state = seed * 0x9e3779b97f4a7c15;
+	epoch = DT_EPOCH_STEP;
+	session.bpf = (struct domtrace_bpf *)(uintptr_t)no_bpf;
 	process_rows[DT_PROCESS_ROW_NEW] = *host_process(HOST_TGID); /* so that tracebacks are those of before an exec */
 	prepare_thread(0, HOST_TGID);
 	begin_image(host_slot_of(HOST_TGID), 0);
@@ -585,6 +708,8 @@ static void test_histories(void **state)
 		start(seed);
 		for (int i = 1; i <= STEPS; i++) {
 			step();
+			if (i % 30 == 0)
+				read_ages();
 			if (i % 20 == 0 || seed <= 50)
 				compare();
 		}
@@ -596,6 +721,9 @@ static void test_histories(void **state)
 	assert_int_equal(seen.depth, DEPTH_MAX);
 	assert_true(seen.past >= 3);
 	assert_int_not_equal(seen.hiding, 0);
+	assert_true(seen.old > 10000);
+	assert_true(seen.gone > 1000);
+	assert_true(seen.inexact && seen.inexact < seen.readings / 4);
 	assert_int_not_equal(seen.counted[DT_COUNTER_processes_full], 0);
 	assert_int_not_equal(seen.counted[DT_COUNTER_missed_frees], 0);
 	assert_int_not_equal(seen.counted[DT_COUNTER_unmatched_frees], 0);

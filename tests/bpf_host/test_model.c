@@ -28,7 +28,7 @@ static const __u32 domains[DOMAINS] = { 0, 7, 389047 };
 
 struct block {
 	bool is_live, is_spare;         /* spare: not live, its row waits for the next block at its address */
-	__u32 generation;
+	__u32 generation, segment;      /* in which it was born */
 	int row;
 	__u64 bytes;
 };
@@ -55,7 +55,7 @@ struct pending {
 	__u64 stack;                    /* 0: none */
 	enum dt_site site;
 	int caller, from;               /* from: what realloc was given, or NOTHING */
-	__u32 generation;               /* when it began: there it is booked */
+	__u32 generation, segment;      /* when it began: there it is booked */
 	__u64 bytes;
 	bool took, out_is_readable;
 	struct block old;
@@ -67,6 +67,7 @@ static struct pending pendings[HOST_THREADS_MAX];
 static struct last lasts[HOST_THREADS_MAX][2]; /* of libc, of tracemalloc */
 static size_t row_count, total_count, live_count, spare_count, spare_max;
 static __u32 generations[PROCESSES];
+static __u32 first_segments[PROCESSES][GENERATIONS];
 static __u64 counted[DT_COUNTER_COUNT];
 static __u64 numbers[CALLERS];          /* of tracebacks, as they were sent */
 static __u64 outs[HOST_THREADS_MAX];
@@ -132,6 +133,14 @@ static bool has_total(int owner, __u32 generation)
 		return true;
 	counted[DT_COUNTER_domains_full]++;
 	return false;
+}
+
+/* The segment that a process is in. */
+static __u32 segment_now(int process)
+{
+	__u32 first = first_segments[process][generations[process]], now = DT_EPOCH_SEGMENT(epoch);
+
+	return now < first ? first : now;
 }
 
 static int row_of_event(int owner, __u32 generation, int caller)
@@ -234,7 +243,8 @@ static void put_back(int owner, int address, const struct block *block)
 	*at = *block;
 }
 
-static void add(int owner, __u32 generation, int address, __u64 bytes, int caller, const struct block *replaced, bool temporary)
+/* `segment`: when the call began; what was not cleared away since is born when it returns. */
+static void add(int owner, __u32 generation, __u32 segment, int address, __u64 bytes, int caller, const struct block *replaced, bool temporary)
 {
 	struct block *block = &blocks[owner][address], old = *block;
 	int row;
@@ -258,7 +268,9 @@ static void add(int owner, __u32 generation, int address, __u64 bytes, int calle
 		book_end(owner, &old, owner % DOMAINS && take_last(owner, address, &old));
 		counted[DT_COUNTER_missed_frees] += owner % DOMAINS == 0; /* Track of a live block is in order */
 	}
-	*block = (struct block){ true, false, generation, row, bytes };
+	if (generation == generation_of(owner))
+		segment = segment_now(owner / DOMAINS);
+	*block = (struct block){ true, false, generation, segment, row, bytes };
 	*last_of(owner) = (struct last){ true, owner, address, *block };
 	book_birth(&rows[owner][generation][0], bytes);
 	book_birth(&rows[owner][generation][row], bytes);
@@ -322,7 +334,8 @@ static void begin(const struct actor *actor, __u32 depth)
 	static const enum dt_site choice[] = { DT_SITE_malloc, DT_SITE_calloc, DT_SITE_realloc, DT_SITE_realloc,
 					       DT_SITE_reallocarray, DT_SITE_posix_memalign };
 	struct pending next = { .stack = slot(actor, depth), .site = choice[random_below(6)], .caller = (int)random_below(CALLERS),
-				.from = NOTHING, .generation = generation_of(actor->owner), .out_is_readable = !one_in(8) };
+				.from = NOTHING, .generation = generation_of(actor->owner),
+				.segment = segment_now(actor->owner / DOMAINS), .out_is_readable = !one_in(8) };
 	__u64 size = one_in(10) ? 0 : 1 + random_below(1000), a = 0, b = 0, c = 0;
 
 	if (actor->pending->stack)
@@ -388,7 +401,7 @@ static void finish(const struct actor *actor)
 		counted[DT_COUNTER_arguments_unreadable]++;
 	} else {
 		counted[DT_COUNTER_unmatched_frees] += done.from != NOTHING && !replaces;
-		add(actor->owner, done.generation, to, done.bytes, done.caller, replaces ? &done.old : NULL, temporary);
+		add(actor->owner, done.generation, done.segment, to, done.bytes, done.caller, replaces ? &done.old : NULL, temporary);
 	}
 	if (done.site == DT_SITE_posix_memalign)
 		host_leave(done.stack, fails ? ENOMEM : 0);
@@ -458,7 +471,7 @@ static void step_outside(const struct actor *actor)
 		host_untrack(stack, caller_of(caller), domains[owner % DOMAINS], address_of(address));
 		break;
 	case 2:
-		add(owner, generation_of(owner), address, bytes, caller, NULL, false);
+		add(owner, generation_of(owner), 0, address, bytes, caller, NULL, false);
 		host_track(stack, caller_of(caller), domains[owner % DOMAINS], address_of(address), bytes);
 		break;
 	default:
@@ -476,7 +489,7 @@ static void clear(int process)
 	generations[process]++;
 	assert_true(generations[process] < GENERATIONS);
 	host_clear(tgid_of(process));
-	assert_int_equal(DT_SEGMENTS_GENERATION(host_image(tgid_of(process))->segments), generations[process]);
+	first_segments[process][generations[process]] = host_image(tgid_of(process))->generation;
 }
 
 /* Userspace removes what earlier generations have left behind. */
@@ -496,7 +509,7 @@ static void sweep(int process)
 		}
 		for (__u32 generation = 0; generation < generations[process]; generation++)
 			for (int number = 0; number < ROWS; number++) {
-				struct dt_trace_key trace = { key, number < 2 ? (__u64)number : numbers[number - 2], generation, 0 };
+				struct dt_trace_key trace = { key, number < 2 ? (__u64)number : numbers[number - 2], first_segments[process][generation], 0 };
 
 				if (!rows[owner][generation][number].exists)
 					continue;
@@ -529,7 +542,7 @@ static void step(void)
 	hold_scratches(one_in(60));
 	sent_caller = NOTHING;
 	if (one_in(100))
-		epoch++;
+		epoch += one_in(2) ? DT_EPOCH_TURN(epoch) : DT_EPOCH_STEP;
 	if (one_in(200)) {
 		host_time_ns += FULL_FOR_NS;
 		traces_are_tried = true;
@@ -591,7 +604,8 @@ static void compare_rows(int owner, struct dt_owner key)
 		__u64 temporary_sum = 0;
 
 		for (int number = 0; number < ROWS; number++) {
-			struct dt_trace_key trace_key = { key, number < 2 ? (__u64)number : numbers[number - 2], generation, 0 };
+			struct dt_trace_key trace_key = { key, number < 2 ? (__u64)number : numbers[number - 2],
+							  first_segments[owner / DOMAINS][generation], 0 };
 			const struct row *want = &rows[owner][generation][number];
 			const struct dt_trace *is;
 
@@ -655,7 +669,7 @@ static void compare(void)
 			if (!want->is_live)
 				continue;
 			assert_int_equal(is->bytes, want->bytes);
-			assert_int_equal(DT_SPAN_BORN(is->span), want->generation);
+			assert_int_equal(DT_SPAN_BORN(is->span), want->segment);
 			assert_int_equal(is->traceback, want->row < 2 ? (__u64)want->row : numbers[want->row - 2]);
 		}
 		compare_rows(owner, key);
@@ -681,7 +695,7 @@ static void start(__u64 seed, bool sessions)
 	memset(pendings, 0, sizeof(pendings));
 	memset(lasts, 0, sizeof(lasts));
 	for (int i = 0; i < PROCESSES; i++)
-		generations[i] = 1;
+		generations[i] = first_segments[i][1] = 1;
 	memset(counted, 0, sizeof(counted));
 	memset(numbers, 0, sizeof(numbers));
 	traces_are_tried = true;

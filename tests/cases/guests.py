@@ -15,6 +15,7 @@ class EveryBut(tuple):
 EVERY = EveryBut()
 
 SELECTION = {
+    "case_ages": EVERY,
     # One of each way to reach an allocator: static, preloaded, by operators; attached to and from its start.
     "case_allocators": ("allocators/musl, static", "allocators/jemalloc, preloaded, from its start", "allocators/tcmalloc, static",
                         "allocators/operators, jemalloc, preloaded"),

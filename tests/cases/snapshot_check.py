@@ -165,6 +165,27 @@ def check_sums(document):
     return problems
 
 
+def check_ages(document):
+    """Old blocks are live ones, and those of the traces of a domain add up to its own; without ages nobody has any."""
+    problems, sums, ages = [], [[0, 0] for _ in document["domains"]], document.get("ages")
+    for i, trace in enumerate(document["traces"]):
+        old = (trace.get("old_blocks"), trace.get("old_bytes"))
+        if not ages:
+            if old != (None, None):
+                problems.append(f"traces/{i}: old blocks and bytes are {old}, nobody asked for ages")
+            continue
+        if old[0] > trace["blocks"] or old[1] > trace["bytes"] or (ages["age_ns"] is None and any(old)):
+            problems.append(f"traces/{i}: old blocks and bytes are {old}, live ones {trace['blocks']}, {trace['bytes']}; ages are {ages}")
+        sums[trace["domain"]] = [sum(both) for both in zip(sums[trace["domain"]], old)]
+    for i, domain in enumerate(document["domains"]):
+        old = [domain.get("old_blocks"), domain.get("old_bytes")]
+        if old != (sums[i] if ages else [None, None]):
+            problems.append(f"domains/{i} ({domain['name']}): old blocks and bytes are {old}, its traces have {sums[i]}; ages are {ages}")
+    if ages and ages["age_ns"] is not None and ages["age_ns"] < ages["older_than_ns"]:
+        problems.append(f"ages: {ages['age_ns']} ns are less than the {ages['older_than_ns']} asked for")
+    return problems
+
+
 def check_layers(document):
     """The parts of what is resident, and those of what is live, add up; exact ones to what the domains have."""
     problems = []
@@ -197,7 +218,7 @@ def check_snapshot(document):
         return problems
     problems = check_counters(document) + check_indexes(document) + check_unique(document)
     # What indexes that lead nowhere stand for means nothing.
-    return problems or check_limits(document) + check_sums(document) + check_layers(document)
+    return problems or check_limits(document) + check_sums(document) + check_layers(document) + check_ages(document)
 
 
 def check_run(documents):

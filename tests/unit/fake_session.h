@@ -320,7 +320,7 @@ void dt_output_close(struct dt_output *output)
 		fake_write("close");
 }
 
-static const char *const fake_sorts[DT_SORT_COUNT_] = { "live", "count", "allocated", "allocations", "peak", "at-peak", "temporary" };
+static const char *const fake_sorts[DT_SORT_COUNT_] = { "live", "count", "allocated", "allocations", "peak", "at-peak", "temporary", "old" };
 
 const char *dt_sort_name(enum dt_sort sort)
 {

@@ -131,6 +131,25 @@ static inline void sample_layers(struct dt_snapshot *sample)
 	assert_int_equal(dt_snapshot_check(sample, &reason), 0);
 }
 
+static inline void sample_old(struct dt_snapshot *sample)
+{
+	const char *reason = NULL;
+
+	sample->elapsed_ns = 100000000000;
+	sample->ages = (struct dt_snapshot_ages){ .older_than_ns = 60000000000, .age_ns = 60400000000, .exact = true };
+	for (uint32_t i = 0; i < sample->trace_count; i++) {
+		struct dt_snapshot_trace *trace = &sample->traces[i];
+
+		if (trace->domain)
+			continue;
+		trace->old_blocks = trace->blocks / 3 + trace->blocks % 3 / 2;  /* of 12: 4; of 2: 1 */
+		trace->old_bytes = trace->blocks == 12 ? 200000 : trace->bytes;
+		sample->domains[0].old_blocks += trace->old_blocks;
+		sample->domains[0].old_bytes += trace->old_bytes;
+	}
+	assert_int_equal(dt_snapshot_check(sample, &reason), 0);
+}
+
 /* ---- native and Python frames in one traceback ------------------------------------------------------------------ */
 
 #define SAMPLE_EXTENSION "/srv/lib/_array.cpython-311-x86_64-linux-gnu.so"

@@ -107,6 +107,26 @@ static void test_memory_and_layers(void **state)
 	dt_snapshot_free(sample);
 }
 
+static void test_ages(void **state)
+{
+	struct dt_snapshot *sample = new_sample("/srv/app.py");
+	const char *reason;
+	size_t size;
+
+	(void)state;
+	sample_old(sample);
+	assert_int_equal(dt_snapshot_check(sample, &reason), 0);
+	DT_FREE char *text = written(sample, &size);
+	assert_non_null(strstr(text, "\"traceback_limit\":3,\"ages\":{\"older_than_ns\":60000000000,\"age_ns\":60400000000,\"exact\":true},"));
+	assert_non_null(strstr(text, ",\"outside_libc_bytes\":null,\"old_blocks\":5,\"old_bytes\":13900224}"));
+	assert_non_null(strstr(text, "\"old_blocks\":4,\"old_bytes\":200000}"));
+	assert_non_null(strstr(text, "\"old_blocks\":0,\"old_bytes\":0}"));
+	sample->ages = (struct dt_snapshot_ages){ .older_than_ns = UINT64_MAX };
+	DT_FREE char *young = written(sample, &size);
+	assert_non_null(strstr(young, "\"ages\":{\"older_than_ns\":18446744073709551615,\"age_ns\":null,\"exact\":false},"));
+	dt_snapshot_free(sample);
+}
+
 static void test_incomplete(void **state)
 {
 	struct dt_snapshot *sample = new_sample("/srv/app.py");
@@ -207,7 +227,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_whole_document),
 		cmocka_unit_test(test_memory_and_layers),
-		cmocka_unit_test(test_incomplete),
+		cmocka_unit_test(test_ages), cmocka_unit_test(test_incomplete),
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_failures_are_told),
 		cmocka_unit_test(test_schema),

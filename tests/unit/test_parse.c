@@ -114,12 +114,60 @@ static void test_seconds(void **state)
 	}
 }
 
+static void test_duration(void **state)
+{
+	static const struct {
+		const char *text;
+		int error;
+		uint64_t ns;
+	} cases[] = {
+		{ "60s", 0, 60000000000 },
+		{ "250ms", 0, 250000000 },
+		{ "0.5s", 0, 500000000 },
+		{ ".5ms", 0, 500000 },
+		{ "5m", 0, 300000000000 },
+		{ "1.5h", 0, 5400000000000 },
+		{ "2d", 0, 172800000000000 },
+		{ "0.000001ms", 0, 1 },
+		{ "0.0000001ms", -ERANGE, 0 },
+		{ "0s", -ERANGE, 0 },
+		{ "0.0h", -ERANGE, 0 },
+		{ "99999999999s", -ERANGE, 0 },
+		{ "18446744073s", 0, 18446744073000000000u },
+		{ "18446744073m", -ERANGE, 0 },
+		{ "111111111111111111111111111111111111s", -ERANGE, 0 },
+		{ "", -EINVAL, 0 },
+		{ "s", -EINVAL, 0 },
+		{ "60", -EINVAL, 0 },
+		{ "60 s", -EINVAL, 0 },
+		{ "60S", -EINVAL, 0 },
+		{ "60sec", -EINVAL, 0 },
+		{ "60us", -EINVAL, 0 },
+		{ "1h30m", -EINVAL, 0 },
+		{ "-1s", -EINVAL, 0 },
+		{ "+1s", -EINVAL, 0 },
+		{ "1.s", -EINVAL, 0 },
+		{ "1.5.s", -EINVAL, 0 },
+		{ "long", -EINVAL, 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < DT_ARRAY_SIZE(cases); i++) {
+		uint64_t ns = UNTOUCHED;
+
+		if (dt_parse_duration(cases[i].text, &ns) != cases[i].error)
+			fail_msg("%s", cases[i].text);
+		assert_int_equal(ns, cases[i].error ? UNTOUCHED : cases[i].ns);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_u64),
 		cmocka_unit_test(test_bytes),
 		cmocka_unit_test(test_seconds),
+		cmocka_unit_test(test_duration),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -326,9 +326,30 @@ static void test_failures_are_told(void **state)
 	dt_snapshot_free(sample);
 }
 
+/* With ages a report shows what is old, and nothing else. */
+static void test_old(void **state)
+{
+	struct dt_snapshot *sample = new_sample(program);
+
+	(void)state;
+	sample_old(sample);
+	assert_golden(sample, (struct dt_report_opts){ .top = 1 }, "report_old.txt");
+	assert_golden(sample, (struct dt_report_opts){ .fold = true }, "report_old_folded.txt");
+	sample->ages.exact = false;
+	DT_FREE char *inexact = reported(sample, (struct dt_report_opts){ 0 });
+	assert_non_null(strstr(inexact, "(asked for: 60.0 s); some\n  may be missing\n"));
+	sample->ages.age_ns = 0;
+	for (uint32_t i = 0; i < sample->trace_count; i++)
+		sample->traces[i].old_blocks = sample->traces[i].old_bytes = 0;
+	DT_FREE char *none = reported(sample, (struct dt_report_opts){ 0 });
+	assert_non_null(strstr(none, "\nOld: none, as the trace does not go back for 60.0 s\n"));
+	assert_non_null(strstr(none, "\nNo old blocks in numpy.\n"));
+	dt_snapshot_free(sample);
+}
+
 static void test_sort_names(void **state)
 {
-	static const char *const names[] = { "live", "count", "allocated", "allocations", "peak", "at-peak", "temporary" };
+	static const char *const names[] = { "live", "count", "allocated", "allocations", "peak", "at-peak", "temporary", "old" };
 	enum dt_sort sort = DT_SORT_COUNT_;
 
 	(void)state;
@@ -355,7 +376,7 @@ int main(void)
 		cmocka_unit_test(test_figures),
 		cmocka_unit_test(test_listing_opens_only_regular_files),
 		cmocka_unit_test(test_failures_are_told),
-		cmocka_unit_test(test_sort_names),
+		cmocka_unit_test(test_old), cmocka_unit_test(test_sort_names),
 	};
 
 	return cmocka_run_group_tests(tests, make_program, remove_program);

@@ -84,3 +84,31 @@ int dt_parse_seconds(const char *text, uint64_t *ret_ns)
 	*ret_ns = ns;
 	return 0;
 }
+
+int dt_parse_duration(const char *text, uint64_t *ret_ns)
+{
+	static const struct {
+		const char *name;
+		uint64_t factor, divisor;       /* of seconds */
+	} units[] = { { "ms", 1, 1000 }, { "s", 1, 1 }, { "m", 60, 1 }, { "h", 3600, 1 }, { "d", 86400, 1 } };
+	size_t size = strspn(text, "0123456789.");
+	char number[32] = "";
+	uint64_t ns;
+	int error;
+
+	if (size >= sizeof(number))
+		return -ERANGE;
+	memcpy(number, text, size);
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		if (strcmp(text + size, units[i].name))
+			continue;
+		error = dt_parse_seconds(number, &ns);
+		if (error)
+			return error;
+		if (__builtin_mul_overflow(ns, units[i].factor, &ns) || ns < units[i].divisor)
+			return -ERANGE;
+		*ret_ns = ns / units[i].divisor;
+		return 0;
+	}
+	return -EINVAL;
+}

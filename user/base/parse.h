@@ -12,4 +12,7 @@ int dt_parse_bytes(const char *text, uint64_t *ret_bytes);
 /* "5", "0.25": seconds as decimal digits with at most nine behind the point, more than 0; into nanoseconds. */
 int dt_parse_seconds(const char *text, uint64_t *ret_ns);
 
+/* "250ms", "60s", "0.5s", "5m", "1h", "2d": one number, as above, and one unit; into nanoseconds. */
+int dt_parse_duration(const char *text, uint64_t *ret_ns);
+
 #endif

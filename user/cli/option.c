@@ -55,6 +55,11 @@ static int set_seconds(struct dt_options *options, const struct dt_option *optio
 	return dt_parse_seconds(text, member(options, option));
 }
 
+static int set_duration(struct dt_options *options, const struct dt_option *option, const char *text)
+{
+	return dt_parse_duration(text, member(options, option));
+}
+
 static int set_text(struct dt_options *options, const struct dt_option *option, const char *text)
 {
 	*(const char **)member(options, option) = text;
@@ -187,15 +192,17 @@ const struct dt_option dt_option_table[DT_OPTION_COUNT + 1] = {
 	  "stop after N snapshots of -i" },
 	{ 't', "duration", "SECONDS", TRACE, set_seconds, AT(duration_ns), 0, 0, "a number of seconds above 0",
 	  "stop after so long" },
+	{ 0, "older-than", "DURATION", TRACE, set_duration, AT(older_than_ns), 0, 0, "a number above 0 and ms, s, m, h or d, as 60s",
+	  "show only live blocks that are at least so old, as 250ms, 60s, 5m or 1h: what may have leaked" },
 	{ 'o', "output", "FILE", TRACE, set_text, AT(output), 0, 0, "the name of a file",
 	  "append every snapshot to FILE, as a line of JSON; with %n in its name: one file a snapshot" },
 	{ 0, "top", "N", TRACE | REPORT | DIFF, set_number, AT(top), 1, UINT32_MAX, NULL,
 	  "tracebacks shown per domain, or rows of --group-by (10)" },
 	{ 0, "processes", "N", TRACE | REPORT, set_number, AT(processes), 1, UINT32_MAX, NULL,
 	  "processes shown in a report, the largest by the order of --sort (10)" },
-	{ 0, "sort", "ORDER", TRACE | FILES, set_sort, AT(sort), 0, 0, "live, count, allocated, allocations, peak, at-peak or temporary",
+	{ 0, "sort", "ORDER", TRACE | FILES, set_sort, AT(sort), 0, 0, "live, count, allocated, allocations, peak, at-peak, temporary or old",
 	  "which come first: live (bytes, the default), count (live blocks), allocated (bytes ever), allocations, peak, at-peak (bytes at the "
-	  "domain's peak) or temporary (blocks freed before their thread allocated again)" },
+	  "domain's peak), temporary (blocks freed before their thread allocated again), or old (with --older-than, and then the default)" },
 	{ 0, "fold", NULL, TRACE | REPORT | DIFF, set_true, AT(fold), 0, 0, NULL,
 	  "end tracebacks before the wrappers of allocators (operator new, PyMem_Malloc ...) and sum those that become equal" },
 	{ 0, "stack", "MODE", TRACE | FILES, set_stack, AT(stack), 0, 0, "auto, python, native or mixed",

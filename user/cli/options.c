@@ -144,6 +144,10 @@ static int check(const struct dt_options *options, const struct dt_log *log)
 		return dt_log_error(log, -EINVAL, "-p and a command ('%s') exclude each other", options->argv[0]);
 	if (!options->pid_count && !options->argv && !options->all)
 		return dt_log_error(log, -EINVAL, "nothing to trace: give -p PID, a command to start, or --all");
+	if (options->sort == DT_SORT_OLD && !options->older_than_ns)
+		return dt_log_error(log, -EINVAL, "--sort old orders what --older-than shows: give that, too");
+	if (options->sort && options->sort != DT_SORT_OLD && options->older_than_ns)
+		return dt_log_error(log, -EINVAL, "--older-than shows the bytes of old blocks, the largest first: it goes without --sort");
 	if (options->count && !options->interval_ns)
 		return dt_log_error(log, -EINVAL, "--count counts the snapshots of --interval: give that, too");
 	return 0;
@@ -192,6 +196,7 @@ struct dt_session_opts dt_options_session(const struct dt_options *options, cons
 		.tables = options->tables,
 		.stack = options->stack,
 		.raw_names = options->raw_names,
+		.older_than_ns = options->older_than_ns,
 		.patch_python = options->patch_python,
 		.debuginfod = options->debuginfod,
 		.children = options->children,

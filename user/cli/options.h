@@ -28,6 +28,7 @@ struct dt_options {
 	size_t pid_count;
 	const char **domains, **without, **allocators, **tables; /* NULL-terminated, or NULL */
 	uint64_t interval_ns, duration_ns;
+	uint64_t older_than_ns;
 	uint64_t count;
 	uint64_t top, processes, frame_limit;
 	enum dt_sort sort;

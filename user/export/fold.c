@@ -32,6 +32,7 @@ static int copy_head(struct fold *fold)
 	to->time = from->time;
 	to->elapsed_ns = from->elapsed_ns;
 	to->traceback_limit = from->traceback_limit;
+	to->ages = from->ages;
 	memcpy(to->counters, from->counters, sizeof(to->counters));
 	to->kernel = dt_snapshot_string(to, from->kernel);
 	to->architecture = dt_snapshot_string(to, from->architecture);
@@ -145,6 +146,8 @@ static void add_trace(struct dt_snapshot_trace *sum, const struct dt_snapshot_tr
 	sum->allocated_bytes += trace->allocated_bytes;
 	sum->at_peak_bytes += trace->at_peak_bytes;
 	sum->temporary += trace->temporary;
+	sum->old_blocks += trace->old_blocks;
+	sum->old_bytes += trace->old_bytes;
 }
 
 static int copy_traces(struct fold *fold)

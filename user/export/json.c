@@ -16,6 +16,7 @@
 struct json {
 	yajl_gen gen;
 	FILE *out;
+	bool ages;                      /* the snapshot has them */
 	int error;                      /* the first one; nothing is written after it */
 };
 
@@ -177,6 +178,27 @@ static void write_process(struct json *json, const struct dt_snapshot_process *p
 	write_layers(json, &process->layers);
 }
 
+static void write_ages(struct json *json, const struct dt_snapshot_ages *ages)
+{
+	if (!ages->older_than_ns)
+		return;
+	key(json, "ages");
+	yajl_gen_map_open(json->gen);
+	key_number(json, "older_than_ns", ages->older_than_ns);
+	key_number_if(json, "age_ns", ages->age_ns, ages->age_ns);
+	key_bool(json, "exact", ages->exact);
+	yajl_gen_map_close(json->gen);
+}
+
+/* Only where they were asked for: most of a snapshot is rows. */
+static void write_old(struct json *json, uint64_t blocks, uint64_t bytes)
+{
+	if (!json->ages)
+		return;
+	key_number(json, "old_blocks", blocks);
+	key_number(json, "old_bytes", bytes);
+}
+
 static void write_domain(struct json *json, const struct dt_snapshot_domain *domain)
 {
 	key_number(json, "process", domain->process);
@@ -194,6 +216,7 @@ static void write_domain(struct json *json, const struct dt_snapshot_domain *dom
 	key_bool(json, "at_peak_exact", domain->at_peak_exact);
 	key_number_if(json, "in_libc_bytes", domain->compared, domain->in_libc_bytes);
 	key_number_if(json, "outside_libc_bytes", domain->compared, domain->outside_libc_bytes);
+	write_old(json, domain->old_blocks, domain->old_bytes);
 }
 
 static void write_trace(struct json *json, const struct dt_snapshot_trace *trace)
@@ -207,6 +230,7 @@ static void write_trace(struct json *json, const struct dt_snapshot_trace *trace
 	key_number(json, "peak_bytes", trace->peak_bytes);
 	key_number(json, "at_peak_bytes", trace->at_peak_bytes);
 	key_number(json, "temporary", trace->temporary);
+	write_old(json, trace->old_blocks, trace->old_bytes);
 }
 
 static void write_traceback(struct json *json, const struct dt_snapshot_traceback *traceback)
@@ -253,6 +277,7 @@ static void write_head(struct json *json, const struct dt_snapshot *snapshot)
 	write_time(json, &snapshot->time);
 	key_number(json, "elapsed_ns", snapshot->elapsed_ns);
 	key_number(json, "traceback_limit", snapshot->traceback_limit);
+	write_ages(json, &snapshot->ages);
 	key_bool(json, "complete", dt_snapshot_is_complete(snapshot));
 	write_counters(json, snapshot, "losses", true);
 	write_counters(json, snapshot, "counters", false);
@@ -287,7 +312,7 @@ static void write_document(struct json *json, const struct dt_snapshot *snapshot
 
 int dt_snapshot_write_json(const struct dt_snapshot *snapshot, FILE *out)
 {
-	struct json json = { .gen = yajl_gen_alloc(NULL), .out = out };
+	struct json json = { .gen = yajl_gen_alloc(NULL), .out = out, .ages = snapshot->ages.older_than_ns };
 
 	if (!json.gen)
 		return -ENOMEM;

@@ -45,6 +45,7 @@ static const struct {
 	[DT_SORT_PEAK] = { "peak bytes", "Never any live blocks" },
 	[DT_SORT_AT_PEAK] = { "bytes at the peak of the domain", "Never any live blocks" },
 	[DT_SORT_TEMPORARY] = { "temporary blocks", "No temporary blocks" },
+	[DT_SORT_OLD] = { "old bytes", "No old blocks" },
 };
 _Static_assert(DT_ARRAY_SIZE(sorts) == DT_SORT_COUNT_, "an order has no words");
 
@@ -52,13 +53,14 @@ _Static_assert(DT_ARRAY_SIZE(sorts) == DT_SORT_COUNT_, "an order has no words");
 
 /* What of many traces is printed on one line. */
 struct amount {
-	uint64_t blocks, bytes, allocations, allocated_bytes, peak_bytes, at_peak_bytes, temporary;
+	uint64_t blocks, bytes, allocations, allocated_bytes, peak_bytes, at_peak_bytes, temporary, old_blocks, old_bytes;
 };
 
 static struct amount amount_of(const struct dt_snapshot_trace *trace)
 {
 	return (struct amount){ trace->blocks, trace->bytes, trace->allocations, trace->allocated_bytes, trace->peak_bytes,
-				trace->at_peak_bytes, trace->temporary };
+				trace->at_peak_bytes, trace->temporary,
+				trace->old_blocks, trace->old_bytes };
 }
 
 /* "WORDS1171.9 KiB (1,200,000 bytes)TAIL"; what does not fit goes on in another line. */
@@ -115,6 +117,10 @@ static void print_amount(const struct report *report, const char *prefix, const 
 			 amount->allocations);
 		print_kib(&report->page, DT_STYLE_STRONG, words, amount->allocated_bytes, "");
 		break;
+	case DT_SORT_OLD:
+		snprintf(words, sizeof(words), "%s%" PRIu64 " old memory blocks: ", prefix, amount->old_blocks);
+		print_kib(&report->page, DT_STYLE_STRONG, words, amount->old_bytes, "");
+		break;
 	case DT_SORT_LIVE:
 	case DT_SORT_COUNT:
 	default:
@@ -140,6 +146,8 @@ static void print_others(const struct report *report, const uint32_t *indexes, s
 		sum.allocated_bytes += trace->allocated_bytes;
 		sum.at_peak_bytes += trace->at_peak_bytes;
 		sum.temporary += trace->temporary;
+		sum.old_blocks += trace->old_blocks;
+		sum.old_bytes += trace->old_bytes;
 	}
 	if (report->sort == DT_SORT_AT_PEAK) {
 		snprintf(words, sizeof(words), "%zu other traceback%s: at the peak ", count, count == 1 ? "" : "s");
@@ -152,6 +160,10 @@ static void print_others(const struct report *report, const uint32_t *indexes, s
 		snprintf(words, sizeof(words), "%zu other traceback%s: %" PRIu64 " allocations: ", count, count == 1 ? "" : "s",
 			 sum.allocations);
 		bytes = sum.allocated_bytes;
+	} else if (report->sort == DT_SORT_OLD) {
+		snprintf(words, sizeof(words), "%zu other traceback%s: %" PRIu64 " old memory blocks: ", count, count == 1 ? "" : "s",
+			 sum.old_blocks);
+		bytes = sum.old_bytes;
 	} else {
 		snprintf(words, sizeof(words), "%zu other traceback%s: %" PRIu64 " memory blocks: ", count, count == 1 ? "" : "s",
 			 sum.blocks);
@@ -266,15 +278,17 @@ static void write_other_processes(const struct report *report, const uint32_t *p
 {
 	const struct dt_snapshot *snapshot = report->snapshot;
 	char words[128];
+	const bool old = report->sort == DT_SORT_OLD;
 	uint64_t blocks = 0, bytes = 0;
 
 	for (size_t i = 0; i < count; i++)
 		for (uint32_t k = 0; k < snapshot->domain_count; k++)
 			if (snapshot->domains[k].process == processes[i]) {
-				blocks += snapshot->domains[k].live_blocks;
-				bytes += snapshot->domains[k].live_bytes;
+				blocks += old ? snapshot->domains[k].old_blocks : snapshot->domains[k].live_blocks;
+				bytes += old ? snapshot->domains[k].old_bytes : snapshot->domains[k].live_bytes;
 			}
-	snprintf(words, sizeof(words), "\n%zu other process%s: %" PRIu64 " memory blocks: ", count, count == 1 ? "" : "es", blocks);
+	snprintf(words, sizeof(words), "\n%zu other process%s: %" PRIu64 " %smemory blocks: ", count, count == 1 ? "" : "es", blocks,
+		 old ? "old " : "");
 	print_kib(&report->page, DT_STYLE_STRONG, words, bytes, "");
 }
 
@@ -321,6 +335,25 @@ static int write_head(const struct report *report)
 	return 0;
 }
 
+/* "Old: live memory blocks of an age of at least 60.4 s (asked for: 60.0 s)" */
+static void write_ages(const struct report *report)
+{
+	const struct dt_snapshot_ages *ages = &report->snapshot->ages;
+	char asked[DT_FIGURE_SIZE], age[DT_FIGURE_SIZE], words[320];
+
+	if (!ages->older_than_ns)
+		return;
+	dt_figure_seconds(ages->older_than_ns, asked);
+	dt_figure_seconds(ages->age_ns, age);
+	if (ages->age_ns)
+		snprintf(words, sizeof(words), "live memory blocks of an age of at least %s (asked for: %s)%s", age, asked,
+			 ages->exact ? "" : "; some may be missing");
+	else
+		snprintf(words, sizeof(words), "none, as the trace does not go back for %s", asked);
+	dt_page_print(&report->page, DT_STYLE_STRONG, "Old: ");
+	dt_page_print_words(&report->page, DT_STYLE_PLAIN, strlen("Old: "), 2, words);
+}
+
 /* One counter with its sentence, behind a title or below the one before. */
 static void write_counter(const struct report *report, enum dt_counter counter, enum dt_style style, const char *title,
 			  bool first)
@@ -357,6 +390,8 @@ static int write_report(const struct report *report)
 {
 	int error = write_head(report);
 
+	if (!error)
+		write_ages(report);
 	error = error ? error : write_processes(report);
 	if (error)
 		return error;
@@ -386,7 +421,7 @@ int dt_report_write(const struct dt_snapshot *snapshot, const struct dt_report_o
 		return -EINVAL;
 	report.top = own.top ? own.top : TOP_DEFAULT;
 	report.processes = own.processes ? own.processes : PROCESSES_DEFAULT;
-	report.sort = own.sort;
+	report.sort = snapshot->ages.older_than_ns && own.sort == DT_SORT_LIVE ? DT_SORT_OLD : own.sort;
 	report.page.out = out;
 	report.page.colour = own.colour;
 	report.page.columns = own.columns ? own.columns : COLUMNS_DEFAULT;

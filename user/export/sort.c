@@ -14,6 +14,7 @@ static const char *const names[] = {
 	[DT_SORT_PEAK] = "peak",
 	[DT_SORT_AT_PEAK] = "at-peak",
 	[DT_SORT_TEMPORARY] = "temporary",
+	[DT_SORT_OLD] = "old",
 };
 _Static_assert(DT_ARRAY_SIZE(names) == DT_SORT_COUNT_, "an order has no name");
 

@@ -43,6 +43,7 @@ static const char *const sort_words[] = {
 	[DT_SORT_PEAK] = "peak bytes",
 	[DT_SORT_AT_PEAK] = "bytes at the domain's peak",
 	[DT_SORT_TEMPORARY] = "temporary blocks",
+	[DT_SORT_OLD] = "old bytes",
 };
 _Static_assert(DT_ARRAY_SIZE(sort_words) == DT_SORT_COUNT_, "an order has no words");
 
@@ -66,6 +67,8 @@ static struct amount amount_of(const struct dt_figures *figures, enum dt_sort so
 		return (struct amount){ figures->at_peak_bytes, figures->blocks, "memory blocks now, at the peak" };
 	case DT_SORT_TEMPORARY:
 		return (struct amount){ figures->allocated_bytes, figures->temporary, "temporary blocks, of all allocated" };
+	case DT_SORT_OLD:
+		return (struct amount){ figures->old_bytes, figures->old_blocks, "old memory blocks" };
 	default:
 		return (struct amount){ figures->bytes, figures->blocks, "memory blocks" };
 	}

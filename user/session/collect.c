@@ -67,9 +67,17 @@ int dt_collect_wait(struct dt_collect *collect)
 	return bpf_map_update_elem(collect->barrier_fd, &(uint32_t){ 0 }, &collect->barrier_inner_fd, BPF_ANY) ? -errno : 0;
 }
 
-int dt_collect_turn(struct dt_collect *collect)
+uint32_t dt_collect_step(struct dt_collect *collect)
 {
-	__atomic_add_fetch(&collect->bpf->bss->epoch, 1, __ATOMIC_SEQ_CST);
+	return DT_EPOCH_SEGMENT(__atomic_fetch_add(&collect->bpf->bss->epoch, DT_EPOCH_STEP, __ATOMIC_SEQ_CST));
+}
+
+int dt_collect_turn(struct dt_collect *collect, uint32_t *ret_segment)
+{
+	uint64_t turn = DT_EPOCH_TURN(collect->bpf->bss->epoch), before; /* nobody else changes the half */
+
+	before = __atomic_fetch_add(&collect->bpf->bss->epoch, turn, __ATOMIC_SEQ_CST);
+	*ret_segment = DT_EPOCH_SEGMENT(before);
 	return dt_collect_wait(collect);
 }
 

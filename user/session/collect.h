@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "session/ages.h"
 #include "session/live.h"
 #include "session/traced.h"
 #include "session/tracebacks.h"
@@ -27,13 +28,18 @@ void dt_collect_free(struct dt_collect *collect);
 
 /* Returns when every program that was running at the call has ended. */
 int dt_collect_wait(struct dt_collect *collect);
-/* Turns the epoch: what happens from now on is not in the tables that dt_collect_read() reads. */
-int dt_collect_turn(struct dt_collect *collect);
+/* Begins a new segment; returns the one before. */
+uint32_t dt_collect_step(struct dt_collect *collect);
+/*
+ * Turns the epoch: what happens from now on is not in the tables that dt_collect_read() reads. *ret_segment is the last segment of
+ * what they have, also on failure.
+ */
+int dt_collect_turn(struct dt_collect *collect, uint32_t *ret_segment);
 /* Reads what was written before the last turn. */
 int dt_collect_read(struct dt_collect *collect);
-/* Adds domains and traces of the processes (the first rows of the snapshot's, in this order) and the counters. */
+/* Adds domains and traces of the processes (the first rows of the snapshot's, in this order), what of them is old, and the counters. */
 int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *processes, size_t count, struct dt_tracebacks *tracebacks,
-		    struct dt_snapshot *snapshot);
+		    const struct dt_ages_reading *ages, struct dt_snapshot *snapshot);
 /* Forgets all traces whose generation is not that of their image, here and in the kernel. */
 int dt_collect_forget(struct dt_collect *collect);
 /*
@@ -41,6 +47,8 @@ int dt_collect_forget(struct dt_collect *collect);
  * segment `settled` or before, by slot.
  */
 int dt_collect_sweep(struct dt_collect *collect, const bool gone[DT_PROCESSES_MAX], const uint32_t settled[DT_PROCESSES_MAX]);
+/* Of that only what was kept for heirs. */
+int dt_collect_sweep_past(struct dt_collect *collect, const bool gone[DT_PROCESSES_MAX], const uint32_t settled[DT_PROCESSES_MAX]);
 /* Counters start again from zero. */
 int dt_collect_clear_counters(struct dt_collect *collect);
 

@@ -328,8 +328,33 @@ static int check_peaks(struct dt_snapshot *snapshot)
 	return 0;
 }
 
+/* Old blocks are among those that are there: on the rows of their domain and of their traceback, which there are. */
+static int add_old(struct fill *fill, const struct dt_old *old)
+{
+	const struct index *domain = index_find(fill->domains, owner_key(&old->owner), 0), *trace = NULL;
+	uint64_t number = index_find(fill->folded, owner_key(&old->owner), old->traceback) ? DT_TRACEBACK_LOST : old->traceback;
+	uint32_t traceback;
+	bool cut;
+	int error;
+
+	if (!domain)
+		return -EBADMSG;
+	error = dt_tracebacks_copy(fill->tracebacks, fill->by_slot[dt_owner_slot(&old->owner)]->image, number, fill->snapshot,
+				   &traceback, &cut);
+	if (error)
+		return error;
+	trace = index_find(fill->traces, domain->index, traceback);
+	if (!trace)
+		return -EBADMSG;
+	fill->snapshot->domains[domain->index].old_blocks += old->blocks;
+	fill->snapshot->domains[domain->index].old_bytes += old->bytes;
+	fill->snapshot->traces[trace->index].old_blocks += old->blocks;
+	fill->snapshot->traces[trace->index].old_bytes += old->bytes;
+	return 0;
+}
+
 int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *processes, size_t count, struct dt_tracebacks *tracebacks,
-		    struct dt_snapshot *snapshot)
+		    const struct dt_ages_reading *ages, struct dt_snapshot *snapshot)
 {
 	struct fill *fill = calloc(1, sizeof(*fill));
 	int error = fill ? dt_tracebacks_begin(tracebacks) : -ENOMEM;
@@ -356,6 +381,8 @@ int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *process
 		error = fill_pass(fill, false);
 	if (!error)
 		error = check_peaks(snapshot);
+	for (size_t i = 0; i < ages->count && !error; i++)
+		error = add_old(fill, &ages->old[i]);
 	if (fill) {
 		index_clear(&fill->folded);
 		index_clear(&fill->domains);

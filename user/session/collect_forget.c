@@ -27,7 +27,7 @@ static bool is_old_trace(const struct domtrace_bpf *bpf, const struct dt_trace_k
 {
 	const struct dt_process_state *state = &bpf->bss->process_states[dt_owner_slot(&key->owner)];
 
-	return key->generation != DT_SEGMENTS_GENERATION(__atomic_load_n(&state->segments, __ATOMIC_SEQ_CST));
+	return key->generation != __atomic_load_n(&state->generation, __ATOMIC_SEQ_CST);
 }
 
 static bool is_forgotten_trace(void *context, const void *key, const void *value)
@@ -115,6 +115,14 @@ static uint32_t *list_images(const struct domtrace_bpf *bpf, const bool gone[DT_
 	return images;
 }
 
+int dt_collect_sweep_past(struct dt_collect *collect, const bool gone[DT_PROCESSES_MAX], const uint32_t settled[DT_PROCESSES_MAX])
+{
+	struct forget forget = { .bpf = collect->bpf, .gone = gone, .settled = settled };
+
+	return dt_table_remove(bpf_map__fd(collect->bpf->maps.past), sizeof(struct dt_past_key), sizeof(struct dt_block), is_gone_past,
+			       &forget, NULL);
+}
+
 int dt_collect_sweep(struct dt_collect *collect, const bool gone[DT_PROCESSES_MAX], const uint32_t settled[DT_PROCESSES_MAX])
 {
 	struct forget forget = { .bpf = collect->bpf, .gone = gone, .settled = settled };
@@ -126,8 +134,7 @@ int dt_collect_sweep(struct dt_collect *collect, const bool gone[DT_PROCESSES_MA
 		error = dt_live_remove(collect->live, is_gone_block, &forget);
 	__atomic_sub_fetch(&collect->bpf->bss->spare_rows, forget.spare_rows, __ATOMIC_SEQ_CST);
 	if (!error)
-		error = dt_table_remove(bpf_map__fd(collect->bpf->maps.past), sizeof(struct dt_past_key), sizeof(struct dt_block),
-					is_gone_past, &forget, NULL);
+		error = dt_collect_sweep_past(collect, gone, settled);
 	if (!error)
 		error = dt_table_remove(bpf_map__fd(collect->bpf->maps.codes), sizeof(struct dt_code_key), sizeof(uint8_t),
 					is_gone_code, &forget, NULL);

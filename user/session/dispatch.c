@@ -113,6 +113,7 @@ int dt_session_dispatch(struct dt_session *session)
 {
 	int error = dt_session_consume(session);
 
+	dt_session_step(session);
 	if (!error)
 		error = dt_session_follow(session);
 	if (!error && dt_publish_replaced(session->publish) > REPLACED_MAX)

@@ -36,7 +36,7 @@ int dt_images_take(struct domtrace_bpf *bpf, pid_t pid, const char *comm, pid_t 
 	*state = (struct dt_process_state){
 		.tgid = (uint32_t)pid,
 		.ppid = (uint32_t)ppid,
-		.segments = DT_SEGMENTS(1, 1),
+		.generation = 1,
 		.phase = DT_IMAGE_RUNS,
 	};
 	strncpy(state->comm, comm ? comm : "", sizeof(state->comm) - 1);
@@ -73,11 +73,13 @@ void dt_images_end(struct domtrace_bpf *bpf, uint32_t slot)
 
 uint32_t dt_images_clear(struct domtrace_bpf *bpf, uint32_t slot)
 {
-	__u64 *segments = &dt_images_state(bpf, slot)->segments, now = __atomic_load_n(segments, __ATOMIC_SEQ_CST);
-	uint32_t next;
+	struct dt_process_state *state = dt_images_state(bpf, slot);
+	__u64 *epoch = (__u64 *)&bpf->bss->epoch, now = __atomic_load_n(epoch, __ATOMIC_SEQ_CST);
 
-	do
-		next = DT_SEGMENTS_NOW(now) + 1; /* a child may be forked off meanwhile */
-	while (!__atomic_compare_exchange_n(segments, &now, DT_SEGMENTS(next, next), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
-	return next;
+	do {                            /* a child may be forked off meanwhile, anywhere */
+		uint32_t before = DT_EPOCH_SEGMENT(now) ? DT_EPOCH_SEGMENT(now) : 1;
+
+		__atomic_store_n(&state->generation, before + 1, __ATOMIC_SEQ_CST);
+	} while (!__atomic_compare_exchange_n(epoch, &now, now + DT_EPOCH_STEP, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST));
+	return state->generation;
 }

@@ -158,6 +158,7 @@ static size_t find_first(const struct inherit *inherit, uint32_t slot)
 /* ---- one process ------------------------------------------------------------------------------------------------- */
 
 struct heir {
+	const struct inherit *inherit;
 	struct dt_traced *traced;
 	dt_inherit_fn fn;               /* is given the blocks; NULL: they are summed up */
 	void *context;
@@ -194,12 +195,56 @@ static bool is_decided(const struct heir *heir, const struct row *row)
 	return found;
 }
 
-static int tell_block(const struct heir *heir, const struct row *row)
+/* The first row of a place, or of those behind it. */
+static size_t find_place(const struct inherit *inherit, const struct row *place)
 {
+	size_t low = 0, high = inherit->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (compare_places(&inherit->rows[middle], place) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* When the block of an ancestor was born that it had when it was forked off from; 0: it has no row of that. */
+static uint32_t find_birth(const struct inherit *inherit, const struct ancestor *ancestor, const struct row *row)
+{
+	struct row place = *row;
+	uint32_t born = 0;
+
+	place.key.owner.process = source_bits(row) | ancestor->slot;
+	for (size_t i = find_place(inherit, &place); i < inherit->count && !compare_places(&inherit->rows[i], &place); i++)
+		if (DT_SPAN_BORN(inherit->rows[i].block.span) <= ancestor->segment)
+			born = DT_SPAN_BORN(inherit->rows[i].block.span);
+	return born;
+}
+
+/*
+ * When a block was born that was found in a row of an ancestor: that may have inherited it itself, and so on. Where it is not known any
+ * more, it was when the first of those forks was made that are known.
+ */
+static uint32_t birth_of(const struct heir *heir, size_t level, const struct row *row)
+{
+	uint32_t born = DT_SPAN_BORN(row->block.span);
+
+	for (size_t i = level + 1; i < heir->ancestor_count && !born; i++)
+		born = find_birth(heir->inherit, &heir->ancestors[i], row);
+	return born ? born : heir->ancestors[heir->ancestor_count - 1].segment;
+}
+
+static int tell_block(const struct heir *heir, size_t level, const struct row *row)
+{
+	struct dt_block block = row->block;
 	struct dt_block_key key = row->key;
 
 	key.owner.process = source_bits(row) | heir->traced->slot;
-	return heir->fn(heir->context, &key, &row->block);
+	block.span = DT_SPAN(birth_of(heir, level, row), 0);
+	return heir->fn(heir->context, &key, &block);
 }
 
 /* The heir has the block. */
@@ -209,7 +254,7 @@ static int count_block(struct heir *heir, size_t level, const struct row *row)
 	int error = 0;
 
 	if (heir->fn)
-		return tell_block(heir, row);
+		return tell_block(heir, level, row);
 	HASH_FIND(hh, heir->sums, &probe.key, sizeof(probe.key), sum);
 	if (!sum) {
 		sum = calloc(1, sizeof(*sum));
@@ -303,6 +348,7 @@ static int take_levels(const struct inherit *inherit, struct heir *heir)
 {
 	int error = 0;
 
+	heir->inherit = inherit;
 	heir->ancestor_count = find_ancestors(inherit->bpf, heir->traced, heir->ancestors);
 	for (size_t level = 0; level < heir->ancestor_count && !error; level++)
 		error = take_level(inherit, heir, level);

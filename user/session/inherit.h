@@ -24,8 +24,8 @@ int dt_inherit_find(struct domtrace_bpf *bpf, const struct dt_live *live, struct
 		    struct dt_tracebacks *tracebacks);
 
 /*
- * Calls `fn` for each block that one of these processes inherited, under the key that it has there, or would have; until that
- * returns what is not 0, which is returned then.
+ * Calls `fn` for each block that one of these processes inherited, under the key that it has there, or would have, with the segment in
+ * which it was born (where that is not known any more: one by which it was there); until that returns what is not 0, which is returned then.
  */
 typedef int (*dt_inherit_fn)(void *context, const struct dt_block_key *key, const struct dt_block *block);
 int dt_inherit_each(struct domtrace_bpf *bpf, const struct dt_live *live, struct dt_traced *const *processes, size_t count,

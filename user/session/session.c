@@ -129,6 +129,7 @@ static int load_programs(struct dt_session *session)
 		error = dt_live_prepare(session->bpf, session->tables.rows[DT_TABLE_live], &session->live);
 	if (!error)
 		error = fill_config(session, (struct dt_config *)&session->bpf->rodata->config);
+	session->bpf->bss->epoch = DT_EPOCH_STEP; /* segments are numbered from 1 */
 	if (!error)
 		error = dt_attach_prepare(session->bpf, session->method);
 	if (!error)
@@ -203,6 +204,16 @@ static int start_naming(struct dt_session *session, const struct dt_session_opts
 	return error;
 }
 
+static int start_ages(struct dt_session *session, const struct dt_session_opts *opts)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+	int error = dt_ages_new(opts->older_than_ns, &session->ages);
+
+	if (!error && opts->older_than_ns && epoll_ctl(session->epoll_fd, EPOLL_CTL_ADD, session->ages->timer_fd, &event))
+		error = -errno;
+	return error;
+}
+
 static int session_start(struct dt_session *session, const struct dt_session_opts *opts)
 {
 	int error = dt_domains_parse(opts->domains, &session->log, &session->domains);
@@ -248,6 +259,8 @@ static int session_start(struct dt_session *session, const struct dt_session_opt
 	if (!error)
 		error = dt_collect_new(session->bpf, &session->live, &session->collect);
 	if (!error)
+		error = start_ages(session, opts);
+	if (!error)
 		error = start_naming(session, opts);
 	if (!error)
 		error = dt_session_follow_start(session);
@@ -289,6 +302,7 @@ void dt_session_free(struct dt_session *session)
 	free(session->processes);
 	dt_tracebacks_free(session->tracebacks);
 	dt_collect_free(session->collect);
+	dt_ages_free(session->ages);
 	dt_modules_clear(&session->modules);
 	dt_allocators_clear(&session->allocators);
 	dt_publish_free(session->publish);

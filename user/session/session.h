@@ -10,6 +10,7 @@
 
 #include <domtrace/domtrace.h>
 
+#include "session/ages.h"
 #include "session/attach.h"
 #include "session/collect.h"
 #include "session/domains.h"
@@ -48,6 +49,7 @@ struct dt_session {
 	struct dt_allocators allocators;
 	struct dt_tracebacks *tracebacks;
 	struct dt_collect *collect;
+	struct dt_ages *ages;
 	struct dt_traced **processes;
 	size_t process_count;
 	struct dt_traced *by_slot[DT_PROCESSES_MAX];
@@ -129,6 +131,8 @@ struct dt_traced *dt_session_adopt_slot(struct dt_session *session, uint32_t slo
 
 /* Empties the slots of images that nobody needs any more. */
 int dt_session_sweep(struct dt_session *session);
+/* Takes out what was kept of blocks that have gone and that no heir needs. */
+int dt_session_sweep_past(struct dt_session *session);
 /* When a while has passed since some ended: their last tables are due. If nobody takes them, what can be emptied without is. */
 int dt_session_see_to_ended(struct dt_session *session);
 /* Sees to it that the session wakes up for those that have ended. */

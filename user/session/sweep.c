@@ -67,13 +67,15 @@ static size_t find_done(const struct dt_session *session, bool gone[DT_PROCESSES
 }
 
 /*
- * Up to which segment of each image heirs do not need what died. First the segments that they are in: all that are forked off from now
- * on have seen the end of what died before.
+ * Up to which segment heirs of each image do not need what died. First the one that there is: all that are forked off from now on have
+ * seen the end of what died before.
  */
-static void note_segments(const struct dt_session *session, uint32_t settled[DT_PROCESSES_MAX])
+static void note_segment(const struct dt_session *session, uint32_t settled[DT_PROCESSES_MAX])
 {
+	uint32_t segment = DT_EPOCH_SEGMENT(__atomic_load_n(&session->bpf->bss->epoch, __ATOMIC_SEQ_CST));
+
 	for (uint32_t slot = 0; slot < DT_PROCESSES_MAX; slot++)
-		settled[slot] = DT_SEGMENTS_NOW(__atomic_load_n(&dt_images_state(session->bpf, slot)->segments, __ATOMIC_SEQ_CST));
+		settled[slot] = segment;
 }
 
 /* Then, when the programs that ran meanwhile have made their heirs known, those that there are. */
@@ -157,6 +159,18 @@ int dt_session_see_to_ended(struct dt_session *session)
 	return untaken ? dt_session_sweep(session) : 0;
 }
 
+int dt_session_sweep_past(struct dt_session *session)
+{
+	static const bool gone[DT_PROCESSES_MAX];
+	uint32_t settled[DT_PROCESSES_MAX];
+	int error;
+
+	note_segment(session, settled);
+	error = dt_session_wait(session);
+	note_heirs(session, gone, settled);
+	return error ? error : dt_collect_sweep_past(session->collect, gone, settled);
+}
+
 int dt_session_sweep(struct dt_session *session)
 {
 	uint32_t settled[DT_PROCESSES_MAX];
@@ -165,7 +179,7 @@ int dt_session_sweep(struct dt_session *session)
 
 	if (!find_done(session, gone))
 		return 0;
-	note_segments(session, settled);
+	note_segment(session, settled);
 	error = dt_session_wait(session);
 	note_heirs(session, gone, settled);
 	if (!error)

@@ -12,6 +12,7 @@
 /* What the traces of one domain add up to. */
 struct sums {
 	uint64_t blocks, bytes, allocations, allocated_bytes, at_peak_bytes, temporary;
+	uint64_t old_blocks, old_bytes;
 	bool overflow;
 };
 
@@ -85,6 +86,8 @@ static int check_domain(struct dt_snapshot *s, uint32_t index, const struct sums
 		{ "allocated bytes", d->allocated_bytes, sums->allocated_bytes },
 		{ "temporary blocks", d->temporary, sums->temporary },
 		{ "bytes at its peak", d->at_peak_exact ? d->peak_bytes : sums->at_peak_bytes, sums->at_peak_bytes },
+		{ "old blocks", d->old_blocks, sums->old_blocks },
+		{ "old bytes", d->old_bytes, sums->old_bytes },
 	};
 
 	if (!balances(d->live_blocks, d->allocations, d->frees))
@@ -145,6 +148,23 @@ static int check_layers(struct dt_snapshot *s, uint32_t index, const char **ret_
 	return 0;
 }
 
+/* What is old is live, and there is nothing old unless it was asked for and tracing had begun so long ago. */
+static int check_ages(struct dt_snapshot *s, const char **ret_reason)
+{
+	const struct dt_snapshot_ages *ages = &s->ages;
+
+	if (ages->age_ns && ages->age_ns < ages->older_than_ns)
+		return broken(s, ret_reason, "blocks are told as old that are %" PRIu64 " ns old, not %" PRIu64, ages->age_ns, ages->older_than_ns);
+	for (uint32_t i = 0; i < s->trace_count; i++) {
+		const struct dt_snapshot_trace *t = &s->traces[i];
+
+		if (t->old_blocks > t->blocks || t->old_bytes > t->bytes || ((!ages->older_than_ns || !ages->age_ns) && t->old_blocks))
+			return broken(s, ret_reason, "trace %u has %" PRIu64 " old blocks of %" PRIu64 " bytes among %" PRIu64 " of %" PRIu64, i,
+				      t->old_blocks, t->old_bytes, t->blocks, t->bytes);
+	}
+	return 0;
+}
+
 int dt_snapshot_check(struct dt_snapshot *snapshot, const char **ret_reason)
 {
 	DT_FREE struct sums *sums = NULL;
@@ -165,6 +185,8 @@ int dt_snapshot_check(struct dt_snapshot *snapshot, const char **ret_reason)
 		add(&sum->allocated_bytes, trace->allocated_bytes, &sum->overflow);
 		add(&sum->at_peak_bytes, trace->at_peak_bytes, &sum->overflow);
 		add(&sum->temporary, trace->temporary, &sum->overflow);
+		add(&sum->old_blocks, trace->old_blocks, &sum->overflow);
+		add(&sum->old_bytes, trace->old_bytes, &sum->overflow);
 	}
 	for (uint32_t i = 0; i < snapshot->domain_count && !error; i++)
 		error = check_domain(snapshot, i, &sums[i], ret_reason);
@@ -173,5 +195,5 @@ int dt_snapshot_check(struct dt_snapshot *snapshot, const char **ret_reason)
 		if (!error)
 			error = check_layers(snapshot, i, ret_reason);
 	}
-	return error;
+	return error ? error : check_ages(snapshot, ret_reason);
 }

@@ -173,6 +173,8 @@ static const struct dt_field domain_fields[] = {
 	DT_FIELD(dt_snapshot_domain, freed_bytes, NEEDED),
 	DT_FIELD(dt_snapshot_domain, temporary, OPTIONAL),
 	DT_FIELD(dt_snapshot_domain, at_peak_exact, OPTIONAL),
+	DT_FIELD(dt_snapshot_domain, old_blocks, OPTIONAL),
+	DT_FIELD(dt_snapshot_domain, old_bytes, OPTIONAL),
 	DT_FIELD_KNOWN(dt_snapshot_domain, in_libc_bytes, compared, MAYBE),
 	DT_FIELD_KNOWN(dt_snapshot_domain, outside_libc_bytes, compared, MAYBE),
 };
@@ -187,6 +189,8 @@ static const struct dt_field trace_fields[] = {
 	DT_FIELD(dt_snapshot_trace, peak_bytes, OPTIONAL),
 	DT_FIELD(dt_snapshot_trace, at_peak_bytes, OPTIONAL),
 	DT_FIELD(dt_snapshot_trace, temporary, OPTIONAL),
+	DT_FIELD(dt_snapshot_trace, old_blocks, OPTIONAL),
+	DT_FIELD(dt_snapshot_trace, old_bytes, OPTIONAL),
 };
 
 /* ---- tracebacks ----------------------------------------------------------------------------------------------- */
@@ -301,7 +305,7 @@ static int add_trace(struct dt_field_reader *reader, union row *row)
 
 	/* Otherwise domains could not be made of some of their traces, as filters do. */
 	if (trace->blocks > trace->allocations || trace->bytes > trace->allocated_bytes ||
-	    trace->temporary > trace->allocations - trace->blocks) {
+	    trace->temporary > trace->allocations - trace->blocks || trace->old_blocks > trace->blocks || trace->old_bytes > trace->bytes) {
 		fail(reader, -EBADMSG, "a trace has more that is live, or was freed at once, than it ever allocated");
 		return -EBADMSG;
 	}
@@ -472,6 +476,17 @@ static bool read_counts(struct dt_field_reader *reader, void *row)
 	return read_counters(reader, row, false);
 }
 
+static const struct dt_field ages_fields[] = {
+	DT_FIELD(dt_snapshot_ages, older_than_ns, NEEDED),
+	DT_FIELD(dt_snapshot_ages, age_ns, NULLABLE),
+	DT_FIELD(dt_snapshot_ages, exact, NEEDED),
+};
+
+static bool read_ages(struct dt_field_reader *reader, void *row)
+{
+	return dt_field_read_object(reader, ages_fields, DT_ARRAY_SIZE(ages_fields), "'ages'", &((struct dt_snapshot *)row)->ages);
+}
+
 static const struct dt_field document_fields[] = {
 	DT_FIELD_READ("format", read_format, NEEDED),
 	DT_FIELD_READ("version", read_version, NEEDED),
@@ -480,6 +495,7 @@ static const struct dt_field document_fields[] = {
 	DT_FIELD_READ("time", read_time, NEEDED),
 	DT_FIELD(dt_snapshot, elapsed_ns, NEEDED),
 	DT_FIELD(dt_snapshot, traceback_limit, NEEDED),
+	DT_FIELD_READ("ages", read_ages, OPTIONAL),
 	DT_FIELD_READ("losses", read_losses, NEEDED),
 	DT_FIELD_READ("counters", read_counts, NEEDED),
 	DT_FIELD(dt_snapshot, kernel, NEEDED),

@@ -324,6 +324,7 @@ static void close_domains(struct dt_snapshot *snapshot, const bool *lost)
 		if (!lost[i])
 			continue;
 		domain->live_blocks = domain->live_bytes = domain->allocations = domain->allocated_bytes = domain->temporary = 0;
+		domain->old_blocks = domain->old_bytes = 0;
 		domain->at_peak_exact = domain->compared = false;
 		snapshot->processes[domain->process].layers.known = false;
 	}
@@ -339,6 +340,8 @@ static void close_domains(struct dt_snapshot *snapshot, const bool *lost)
 		domain->allocations += trace->allocations;
 		domain->allocated_bytes += trace->allocated_bytes;
 		domain->temporary += trace->temporary;
+		domain->old_blocks += trace->old_blocks;
+		domain->old_bytes += trace->old_bytes;
 	}
 	for (uint32_t i = 0; i < snapshot->domain_count; i++) {
 		struct dt_snapshot_domain *domain = &snapshot->domains[i];

@@ -28,6 +28,8 @@ uint64_t dt_figures_get(const struct dt_figures *figures, enum dt_sort sort)
 		return figures->at_peak_bytes;
 	case DT_SORT_TEMPORARY:
 		return figures->temporary;
+	case DT_SORT_OLD:
+		return figures->old_bytes;
 	case DT_SORT_LIVE:
 	default:
 		return figures->bytes;
@@ -43,6 +45,7 @@ static const enum dt_sort seconds[DT_SORT_COUNT_] = {
 	[DT_SORT_PEAK] = DT_SORT_LIVE,
 	[DT_SORT_AT_PEAK] = DT_SORT_PEAK,
 	[DT_SORT_TEMPORARY] = DT_SORT_ALLOCATIONS,
+	[DT_SORT_OLD] = DT_SORT_LIVE,
 };
 
 /* tracemalloc has a trace for each live block, of 0 bytes, too, and none for others. */
@@ -57,6 +60,8 @@ static bool is_there(const struct dt_figures *figures, enum dt_sort sort)
 	case DT_SORT_AT_PEAK:
 	case DT_SORT_TEMPORARY:
 		return dt_figures_get(figures, sort);
+	case DT_SORT_OLD:
+		return figures->old_blocks;
 	case DT_SORT_LIVE:
 	case DT_SORT_COUNT:
 	default:
@@ -75,6 +80,8 @@ static int add(struct dt_figures *to, const struct dt_figures *figures)
 	overflow |= __builtin_add_overflow(to->allocated_bytes, figures->allocated_bytes, &to->allocated_bytes);
 	overflow |= __builtin_add_overflow(to->at_peak_bytes, figures->at_peak_bytes, &to->at_peak_bytes);
 	overflow |= __builtin_add_overflow(to->temporary, figures->temporary, &to->temporary);
+	overflow |= __builtin_add_overflow(to->old_blocks, figures->old_blocks, &to->old_blocks);
+	overflow |= __builtin_add_overflow(to->old_bytes, figures->old_bytes, &to->old_bytes);
 	overflow |= __builtin_add_overflow(to->traces, figures->traces, &to->traces);
 	/* It is a bound: the largest number is one, too. */
 	if (__builtin_add_overflow(to->peak_bytes, figures->peak_bytes, &to->peak_bytes))
@@ -92,6 +99,8 @@ static struct dt_figures figures_of(const struct dt_snapshot_trace *trace)
 		.peak_bytes = trace->peak_bytes,
 		.at_peak_bytes = trace->at_peak_bytes,
 		.temporary = trace->temporary,
+		.old_blocks = trace->old_blocks,
+		.old_bytes = trace->old_bytes,
 		.traces = 1,
 	};
 }

@@ -15,6 +15,7 @@ struct dt_figures {
 	uint64_t peak_bytes;            /* the sum of those of `traces` traces: what they can have had at most, or exact, for one */
 	uint64_t at_peak_bytes;         /* each at the peak of its own domain */
 	uint64_t temporary;
+	uint64_t old_blocks, old_bytes;
 	uint32_t traces;
 };
 

@@ -35,6 +35,33 @@ static bool is_later(const struct timespec *a, const struct timespec *b)
 	return a->tv_sec != b->tv_sec ? a->tv_sec > b->tv_sec : a->tv_nsec > b->tv_nsec;
 }
 
+/* Ages of different instants are those of the later one, and not exact; those that were not asked for in the same way are none. */
+static void merge_ages(struct dt_snapshot *into, const struct dt_snapshot *from, bool first)
+{
+	struct dt_snapshot_ages *ages = &into->ages;
+	bool same = ages->age_ns == from->ages.age_ns;
+
+	if (first)
+		*ages = from->ages;
+	if (first || ages->older_than_ns != from->ages.older_than_ns) {
+		if (!first)
+			*ages = (struct dt_snapshot_ages){ .older_than_ns = 0 };
+		return;
+	}
+	ages->exact = ages->exact && from->ages.exact && same;
+	if (!ages->age_ns || (from->ages.age_ns && from->ages.age_ns < ages->age_ns))
+		ages->age_ns = from->ages.age_ns;
+}
+
+/* Old blocks of those that had ages, where not all have. */
+static void forget_old(struct dt_snapshot *into)
+{
+	for (uint32_t i = 0; i < into->domain_count; i++)
+		into->domains[i].old_blocks = into->domains[i].old_bytes = 0;
+	for (uint32_t i = 0; i < into->trace_count; i++)
+		into->traces[i].old_blocks = into->traces[i].old_bytes = 0;
+}
+
 static int merge_head(struct dt_snapshot *into, const struct dt_snapshot *from)
 {
 	bool first = !into->label;
@@ -43,6 +70,7 @@ static int merge_head(struct dt_snapshot *into, const struct dt_snapshot *from)
 	for (int i = 0; i < DT_COUNTER_COUNT; i++)
 		if (__builtin_add_overflow(into->counters[i], from->counters[i], &into->counters[i]))
 			into->counters[i] = UINT64_MAX;
+	merge_ages(into, from, first);
 	if (from->elapsed_ns > into->elapsed_ns)
 		into->elapsed_ns = from->elapsed_ns;
 	if (from->traceback_limit > into->traceback_limit)
@@ -176,5 +204,8 @@ int dt_merge_add(struct dt_snapshot *into, const struct dt_snapshot *from, uint3
 	error = error ? error : merge_head(into, from);
 	error = error ? error : merge_owners(into, from, &numbers);
 	error = error ? error : merge_tracebacks(into, from, &numbers);
-	return error ? error : merge_traces(into, from, &numbers);
+	error = error ? error : merge_traces(into, from, &numbers);
+	if (!error && !into->ages.older_than_ns)
+		forget_old(into);
+	return error;
 }

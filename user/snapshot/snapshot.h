@@ -41,6 +41,16 @@ struct dt_snapshot_layers {
 	uint64_t claimed_bytes;         /* of them, in a block of another domain; the rest is unclaimed */
 };
 
+/*
+ * What is told as old: the blocks that were live at the snapshot's moment and had been allocated before one instant, which was at
+ * least as long before as asked for. None of them is younger than age_ns, and all live blocks that are older are among them.
+ */
+struct dt_snapshot_ages {
+	uint64_t older_than_ns;         /* as asked for; 0: it was not */
+	uint64_t age_ns;                /* of that instant; 0: tracing had not begun so long ago, and nothing is old */
+	bool exact;                     /* no block could be missed that went while the blocks were read */
+};
+
 struct dt_snapshot_process {
 	pid_t pid, ppid;
 	uint64_t start_time_ns;         /* after boot */
@@ -63,6 +73,7 @@ struct dt_snapshot_domain {
 	uint64_t allocations, allocated_bytes, frees, freed_bytes;
 	uint64_t temporary;             /* of the frees: by the thread that allocated, before it allocated again from that source */
 	bool at_peak_exact;             /* at_peak_bytes of its traces add up to peak_bytes */
+	uint64_t old_blocks, old_bytes; /* of the live ones: struct dt_snapshot_ages */
 	bool compared;                  /* with libc's blocks, which never is libc itself: where its process has layers */
 	uint64_t in_libc_bytes, outside_libc_bytes; /* of its blocks as they were read then */
 };
@@ -74,6 +85,7 @@ struct dt_snapshot_trace {
 	uint64_t peak_bytes;
 	uint64_t at_peak_bytes;         /* live when its domain first came to its peak_bytes */
 	uint64_t temporary;
+	uint64_t old_blocks, old_bytes;
 };
 
 struct dt_snapshot_traceback {
@@ -102,6 +114,7 @@ struct dt_snapshot {
 	struct timespec time;           /* CLOCK_REALTIME */
 	uint64_t elapsed_ns;            /* since tracing started or was last cleared */
 	uint32_t traceback_limit;
+	struct dt_snapshot_ages ages;
 	uint64_t counters[DT_COUNTER_COUNT];
 	const char *kernel, *architecture;
 

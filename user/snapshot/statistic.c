@@ -27,6 +27,8 @@ uint64_t dt_statistic_key(const struct dt_snapshot_trace *trace, enum dt_sort so
 		return trace->at_peak_bytes;
 	case DT_SORT_TEMPORARY:
 		return trace->temporary;
+	case DT_SORT_OLD:
+		return trace->old_bytes;
 	case DT_SORT_LIVE:
 	default:
 		return trace->bytes;
@@ -126,6 +128,8 @@ static uint64_t domain_key(const struct dt_snapshot_domain *domain, enum dt_sort
 		.peak_bytes = domain->peak_bytes,
 		.at_peak_bytes = domain->peak_bytes,
 		.temporary = domain->temporary,
+		.old_blocks = domain->old_blocks,
+		.old_bytes = domain->old_bytes,
 	};
 
 	return dt_statistic_key(&figures, sort);

@@ -369,7 +369,7 @@ struct dt_process_state {
 #define DT_FORKS_UNDER_WAY(forks) ((__u32)((forks) >> 32))
 #define DT_FORKS_ONE_UNDER_WAY (1ull << 32)
 
-#define DT_ANCESTORS_MAX 8              /* images that inherited from one another, looked through for a block */
+#define DT_ANCESTORS_MAX 64             /* images that inherited from one another, looked through for a block */
 
 /* ---- unwind tables ------------------------------------------------------------------------------------------ */
 

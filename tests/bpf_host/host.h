@@ -589,7 +589,9 @@ static inline struct dt_config *host_config(void)
 }
 
 #define HOST_TGID 100
+#ifndef HOST_SLOTS
 #define HOST_SLOTS 16                   /* that there are; fewer than in the kernel, so that they run out */
+#endif
 
 static inline int host_teardown(void **state)
 {

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Images: who gets one at a fork or an exec, when it ends, and what happens to inherited blocks where there is no room. */
+#define HOST_SLOTS 128                  /* more than DT_ANCESTORS_MAX */
+
 #include "books.h"
 
 #define TOP(thread) (HOST_STACK(thread) + 2048)

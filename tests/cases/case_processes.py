@@ -18,6 +18,7 @@ from random_runs import ALLOCATORS, Run
 from tables import fail_if
 
 SEEDS = 3                               # of each way to allocate; hundreds: seeds.py
+DEEP_SEED = 1066                        # forks of forks, more than eight of them
 TOLD_MOST = 12                          # sentences about what is wrong
 NOBODY = 65534
 SHOWN = 2                               # processes in a report
@@ -53,6 +54,7 @@ def random_programs(place, options, allocators, follow=False):
     tracer = place.trace(*where, "--processes", str(SHOWN), *options)
     for number, run in enumerate(runs):
         run.seeds(range(1 + number * SEEDS, 1 + (number + 1) * SEEDS))
+    runs[0].seeds([DEEP_SEED])
     snapshots = random_runs.stop(tracer)
     finish(runs, snapshots, report_faults(tracer.output(), snapshots[-1]))
 

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* document: one snapshot as JSON (FORMAT.md) becomes tables. The tables of its members are here, one line each. */
+/* document: one snapshot as JSON (FORMAT.md) becomes tables (table.h). What else it has is here, one line a member. */
 #ifndef DT_SNAPSHOT_DOCUMENT_H
 #define DT_SNAPSHOT_DOCUMENT_H
 
 #include "base/log.h"
 #include "snapshot/json_reader.h"
 #include "snapshot/snapshot.h"
+#include "snapshot/table.h"
+
+#define DT_DOCUMENT_LOSS_SIZE 64
 
 /* What it did not understand, which a newer domtrace may have written within the same version of the format. */
 struct dt_document_notes {
-	char loss[64];                  /* a loss above 0 that has no name here; "" for none */
-	char truncation[64];            /* why a traceback ends early, as nothing here is called; it counts as lost */
+	char loss[DT_DOCUMENT_LOSS_SIZE]; /* a loss above 0 that has no name here; "" for none */
+	char truncation[DT_TABLE_TRUNCATION_SIZE]; /* why a traceback ends early, as nothing here is called; it counts as lost */
 };
 
 /*

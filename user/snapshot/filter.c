@@ -9,6 +9,7 @@
 #include "base/parse.h"
 #include "snapshot/pattern.h"
 #include "snapshot/place.h"
+#include "snapshot/traces.h"
 
 struct bounds {
 	uint64_t minimum, maximum;
@@ -313,81 +314,7 @@ static bool trace_matches(const struct dt_filter *filter, const struct verdict *
 	       is_within(&filter->blocks, trace->blocks);
 }
 
-/* ---- what is left --------------------------------------------------------------------------------------------- */
-
-/* The sums of the traces that are left, in domains of which some are gone. */
-static void close_domains(struct dt_snapshot *snapshot, const bool *lost)
-{
-	for (uint32_t i = 0; i < snapshot->domain_count; i++) {
-		struct dt_snapshot_domain *domain = &snapshot->domains[i];
-
-		if (!lost[i])
-			continue;
-		domain->live_blocks = domain->live_bytes = domain->allocations = domain->allocated_bytes = domain->temporary = 0;
-		domain->old_blocks = domain->old_bytes = 0;
-		domain->at_peak_exact = domain->compared = false;
-		snapshot->processes[domain->process].layers.known = false;
-	}
-	/* They were the sums of more traces, so these do not overflow. */
-	for (uint32_t i = 0; i < snapshot->trace_count; i++) {
-		const struct dt_snapshot_trace *trace = &snapshot->traces[i];
-		struct dt_snapshot_domain *domain = &snapshot->domains[trace->domain];
-
-		if (!lost[trace->domain])
-			continue;
-		domain->live_blocks += trace->blocks;
-		domain->live_bytes += trace->bytes;
-		domain->allocations += trace->allocations;
-		domain->allocated_bytes += trace->allocated_bytes;
-		domain->temporary += trace->temporary;
-		domain->old_blocks += trace->old_blocks;
-		domain->old_bytes += trace->old_bytes;
-	}
-	for (uint32_t i = 0; i < snapshot->domain_count; i++) {
-		struct dt_snapshot_domain *domain = &snapshot->domains[i];
-
-		if (lost[i]) {
-			domain->frees = domain->allocations - domain->live_blocks;
-			domain->freed_bytes = domain->allocated_bytes - domain->live_bytes;
-		}
-		if (!snapshot->processes[domain->process].layers.known)
-			domain->compared = false;
-	}
-}
-
-/* The most that a domain's remaining traces can have had live at once. */
-static void close_peaks(struct dt_snapshot *snapshot, const bool *lost, uint64_t *sums)
-{
-	for (uint32_t i = 0; i < snapshot->trace_count; i++) {
-		uint64_t *sum = &sums[snapshot->traces[i].domain];
-
-		if (__builtin_add_overflow(*sum, snapshot->traces[i].peak_bytes, sum))
-			*sum = UINT64_MAX;
-	}
-	for (uint32_t i = 0; i < snapshot->domain_count; i++)
-		if (lost[i] && sums[i] < snapshot->domains[i].peak_bytes)
-			snapshot->domains[i].peak_bytes = sums[i];
-}
-
-static int keep(struct dt_snapshot *snapshot, const bool *kept)
-{
-	DT_FREE bool *lost = calloc(snapshot->domain_count + 1ul, sizeof(*lost));
-	DT_FREE uint64_t *sums = calloc(snapshot->domain_count + 1ul, sizeof(*sums));
-	uint32_t count = 0;
-
-	if (!lost || !sums)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < snapshot->trace_count; i++) {
-		if (kept[i])
-			snapshot->traces[count++] = snapshot->traces[i];
-		else
-			lost[snapshot->traces[i].domain] = true;
-	}
-	snapshot->trace_count = count;
-	close_peaks(snapshot, lost, sums);
-	close_domains(snapshot, lost);
-	return 0;
-}
+/* ---- all filters ----------------------------------------------------------------------------------------------- */
 
 /* Marks in `marks` the traces that match. */
 static int mark(const struct dt_filter *filter, const struct dt_snapshot *snapshot, bool *marks)
@@ -415,5 +342,5 @@ int dt_filter_apply(struct dt_filter *const filters[], size_t count, struct dt_s
 		return error;
 	for (uint32_t i = 0; i < snapshot->trace_count; i++)
 		included[i] = (!inclusive || included[i]) && !excluded[i];
-	return keep(snapshot, included);
+	return dt_traces_keep(snapshot, included);
 }

@@ -89,6 +89,10 @@ static __always_inline void image_inherit(struct dt_process_state *heir, __u32 s
 	heir->row = parent->row;
 	heir->removals = parent->removals;
 	__builtin_memcpy(heir->comm, parent->comm, sizeof(heir->comm));
+	/* What its parent had before a clear it has not inherited. */
+	heir->ancestors = heir->parent_generation > 1 ? 1 : parent->ancestors + 1;
+	if (heir->ancestors > DT_ANCESTORS_MAX)
+		count_add(DT_COUNTER_ancestors_lost);
 }
 
 /* The thread group of a process that has not run yet, as userspace knows it. 0: it is not in that namespace. */

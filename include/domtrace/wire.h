@@ -351,7 +351,7 @@ struct dt_process_state {
 	__u32 ppid;                     /* when it began; 0: not known */
 	__u32 sharers;                  /* other processes that run in its memory: vfork() */
 	__u32 generation;               /* of its blocks: the first segment of it */
-	__u32 reserved;
+	__u32 ancestors;                /* how many images it may have blocks of, one above the other */
 	char comm[DT_COMM_BYTES];
 	__u64 started_ns;               /* when it began, as CLOCK_MONOTONIC has it; 0: before it was traced */
 	__u64 process_started_ns;       /* when its process did, as CLOCK_BOOTTIME has it; 0: userspace has it from /proc */

@@ -314,6 +314,8 @@ static void test_too_many_ancestors(void **state)
 		run_as(child);
 		image = host_image(host_current->tgid);
 		assert_non_null(image);
+		assert_int_equal(image->ancestors, depth);
+		assert_int_equal(host_counter(DT_COUNTER_ancestors_lost), depth > DT_ANCESTORS_MAX);
 		if (depth >= DT_ANCESTORS_MAX) {
 			__u64 unknown = host_counter(DT_COUNTER_inherited_unknown), unmatched = host_counter(DT_COUNTER_unmatched_frees);
 			bool is_known = depth == DT_ANCESTORS_MAX;

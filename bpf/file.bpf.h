@@ -19,9 +19,11 @@ static long file_note_mapping(struct task_struct *task, struct vm_area_struct *a
 	return 0;
 }
 
+#define FILE_TRIES 256                  /* in one walk: whoever changes mappings, or puts probes into them, has them locked meanwhile */
+
 /*
- * Makes the mapping of the current frame's address the current one. False: its file is not known, or another thread is changing the
- * mappings at this moment.
+ * Makes the mapping of the current frame's address the current one; or it is none, and is worth another look. False: its file is not
+ * known, or others change the mappings at this moment.
  */
 static __always_inline bool file_find_mapping(struct walk *walk)
 {
@@ -29,7 +31,8 @@ static __always_inline bool file_find_mapping(struct walk *walk)
 	const struct dt_file_row *file = NULL;
 
 	native->bytes = 0;
-	bpf_find_vma(bpf_get_current_task_btf(), native_address(native), file_note_mapping, walk, 0);
+	if (bpf_find_vma(bpf_get_current_task_btf(), native_address(native), file_note_mapping, walk, 0) == -EBUSY)
+		return ++native->tries < FILE_TRIES;
 	if (native->bytes && !((native->file_offset + native->bytes) >> DT_FRAME_OFFSET_BITS))
 		file = bpf_map_lookup_elem(&files, &native->file_key);
 	if (!file) {

@@ -312,11 +312,16 @@ static __always_inline enum dt_truncation native_mix_file(const struct dt_proces
 	return DT_TRUNCATION_none;
 }
 
-/* The mapping was found by file.bpf.h: one bit of native_state.flags beside DT_MAPPING_…, never of a known rule. */
+/* The mapping was found by file.bpf.h: one bit of native_state.flags above DT_MAPPING_…. */
 #define NATIVE_BY_FILE 0x80000000u
 
+static __always_inline bool native_has_removed(const struct dt_scratch *scratch)
+{
+	return image_state(scratch->traceback.event.slot)->removals;
+}
+
 /* Userspace has not read the mapping, and may never: the frame itself says what it needs to know. */
-static __always_inline void native_place_frame(struct dt_scratch *scratch)
+static __always_inline void native_place_frame(struct dt_scratch *scratch, const struct native_known_rule *known)
 {
 	const struct native_state *native = &scratch->native;
 	struct dt_traceback_event *traceback = &scratch->traceback;
@@ -324,39 +329,49 @@ static __always_inline void native_place_frame(struct dt_scratch *scratch)
 
 	if (native->index < 0)
 		return;
-	frame->where = DT_FRAME_PLACE(native->file, native->pc - native->start + native->file_offset);
+	frame->where = known->place + (native->pc - known->address);
 	frame->instruction |= DT_FRAME_IN_FILE;
 	/* Numbered as it will be when the mapping is known, unless something else may have lain there before. */
-	if (image_state(traceback->event.slot)->removals)
-		traceback->traceback = hash_mix(traceback->traceback, native->file);
+	if (native_has_removed(scratch))
+		traceback->traceback = hash_mix(traceback->traceback, known->file);
 }
 
-/*
- * Finds the rule of the current frame into native->rule. A version of mappings never changes, so what was found in it once
- * holds, but for libraries that may have gone.
- */
+/* A version of mappings never changes, so what was found in it once holds; in the kernel's own, as long as nothing was removed. */
+static __always_inline bool native_is_known(const struct dt_process *process, const struct dt_scratch *scratch,
+					    const struct native_known_rule *known, __u64 address)
+{
+	if (known->address != address)
+		return false;
+	if (known->image)
+		return known->image == scratch->image && !native_has_removed(scratch);
+	return known->mappings_version == process->mappings_version;
+}
+
+/* Finds the rule of the current frame into native->rule. */
 static __always_inline enum dt_truncation native_find(const struct dt_process *process, struct dt_scratch *scratch)
 {
 	struct native_state *native = &scratch->native;
 	__u64 address = native_address(native);
 	struct native_known_rule *known = &scratch->known_rules[address * 0x9e3779b97f4a7c15ull >> (64 - NATIVE_KNOWN_BITS)];
 
-	if (known->address != address || known->mappings_version != process->mappings_version) {
+	if (!native_is_known(process, scratch, known, address)) {
+		bool by_file;
+
 		if (address - native->start >= native->bytes) {
 			enum dt_truncation truncation = native_find_mapping(process, scratch, address);
 
 			if (truncation)
 				return truncation;
 		}
-		native->rule = native_find_rule(scratch, address);
-		if (native->flags & NATIVE_BY_FILE) {
-			native_place_frame(scratch);
-			return DT_TRUNCATION_none;
-		}
+		by_file = native->flags & NATIVE_BY_FILE;
 		*known = (struct native_known_rule){ .address = address, .mappings_version = process->mappings_version,
-						     .rule = native->rule, .flags = native->flags, .file = native->file };
+						     .rule = native_find_rule(scratch, address), .flags = native->flags,
+						     .file = native->file, .image = by_file ? scratch->image : 0,
+						     .place = DT_FRAME_PLACE(native->file, address - native->start + native->file_offset) };
 	}
 	native->rule = known->rule;
+	if (known->image)
+		native_place_frame(scratch, known);
 	return known->flags & DT_MAPPING_REMOVABLE ? native_mix_file(process, scratch, known->file) : DT_TRUNCATION_none;
 }
 
@@ -401,4 +416,5 @@ static __always_inline void native_begin(struct dt_scratch *scratch, __u64 retur
 	native->bytes = 0;
 	native->window_bytes = 0;
 	native->window = 0;
+	native->tries = 0;
 }

@@ -57,6 +57,8 @@ struct native_state {
 	__u32 rule;                     /* of this frame */
 	__u64 file_offset;              /* NATIVE_BY_FILE: of the mapping's start */
 	struct dt_file_key file_key;    /* … and what file that is */
+	__u32 tries;                    /* how often the kernel's mappings were found locked */
+	__u32 reserved;
 };
 
 /* A rule that was looked up before, so that it need not be searched again. */
@@ -66,7 +68,8 @@ struct native_known_rule {
 	__u16 rule;
 	__u16 flags;                    /* of the mapping: DT_MAPPING_… */
 	__u32 file;
-	__u32 reserved;
+	__u32 image;                    /* found by file.bpf.h: it holds for this image alone; 0: for all that have these mappings */
+	__u64 place;                    /* … where the address is then: DT_FRAME_PLACE() */
 };
 
 #define NATIVE_KNOWN_BITS 8

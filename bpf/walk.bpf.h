@@ -75,7 +75,7 @@ static __always_inline void walk_native(struct walk *walk)
 
 	/* Programs that are not followed from their first moment on have no such. */
 	if (truncation == DT_TRUNCATION_unknown_mapping && config.follow && file_find_mapping(walk))
-		return;                 /* with the next turn the same frame again */
+		return;                 /* the same frame again with the next turn */
 	if (!truncation && !scratch->native.is_outermost) {
 		walk_arrive(process, scratch);
 		return;

@@ -310,15 +310,17 @@ static struct task_struct *bpf_get_current_task_btf(void)
 /* The kernel's own list of what is mapped. */
 static struct vm_area_struct host_areas[8];
 static size_t host_area_count;
-static int host_areas_busy;             /* -EBUSY: another thread is changing it */
+static int host_areas_busy_for;         /* another thread is changing it for so many looks */
 
 static long bpf_find_vma(struct task_struct *task, __u64 address, long (*note)(struct task_struct *, struct vm_area_struct *, void *),
 			 void *context, __u64 flags)
 {
 	assert_ptr_equal(task, &host_current->task);
 	assert_int_equal(flags, 0);
-	if (host_areas_busy)
-		return host_areas_busy;
+	if (host_areas_busy_for) {
+		host_areas_busy_for--;
+		return -EBUSY;
+	}
 	for (size_t i = 0; i < host_area_count; i++)
 		if (address - host_areas[i].vm_start < host_areas[i].vm_end - host_areas[i].vm_start) {
 			note(task, &host_areas[i], context);
@@ -647,7 +649,7 @@ static inline int host_setup(void **state)
 	host_signal = host_namespace_tgid = host_uid = 0;
 	host_area_count = 0;
 	host_has_fields = 1;
-	host_areas_busy = 0;
+	host_areas_busy_for = 0;
 	memset(host_comm, 0, sizeof(host_comm));
 	memset(host_cgroups, 0, sizeof(host_cgroups));
 	memset(host_threads, 0, sizeof(host_threads));

@@ -47,6 +47,12 @@ static __u64 place(__u64 address)
 	return DT_FRAME_PLACE(NUMBER, address - CODE + OFFSET);
 }
 
+/* What was found before holds for an image alone. */
+static void forget(void)
+{
+	host_image(HOST_TGID)->image += 1000;
+}
+
 static const struct dt_traceback_event *expect_places(void)
 {
 	const struct dt_traceback_event *event = walk_from(CALL(0));
@@ -67,6 +73,7 @@ static void expect_unknown(void)
 {
 	const struct dt_traceback_event *event;
 
+	forget();
 	host_time_ns += 200000000;
 	event = walk_from(CALL(0));
 	assert_int_equal(event->truncation, DT_TRUNCATION_unknown_mapping);
@@ -86,6 +93,7 @@ static void test_whole(void **state)
 	number = expect_places()->traceback;
 	assert_int_equal(expect_places()->traceback, number);
 	assert_int_equal(host_counter(DT_COUNTER_truncated_unknown_mapping), 0);
+	forget();
 	host_process(HOST_TGID)->mapping_count = 1;
 	host_process(HOST_TGID)->mappings_version = 5;
 	event = walk_from(CALL(0));
@@ -105,6 +113,7 @@ static void test_table_that_begins_elsewhere(void **state)
 	event = walk_from(CALL(0));
 	assert_int_equal(event->truncation, DT_TRUNCATION_none);
 	assert_int_equal(event->frame_count, 1);
+	forget();
 	row->base = OFFSET - 0x10000;                   /* the same file with its table from before its start on */
 	row->page_count = PAGES + 16;
 	row->pages = next_word;
@@ -133,9 +142,12 @@ static void test_what_is_not_known(void **state)
 	host_area_count = 0;
 	expect_unknown();
 	host_area_count = 1;
-	host_areas_busy = -EBUSY;
+	host_areas_busy_for = FILE_TRIES;
 	expect_unknown();
-	host_areas_busy = 0;
+	forget();
+	host_areas_busy_for = FILE_TRIES - 1;
+	expect_places();
+	host_areas_busy_for = 0;
 	file_system.s_dev++;
 	expect_unknown();
 	file_system.s_dev--;
@@ -147,7 +159,7 @@ static void test_what_is_not_known(void **state)
 	expect_unknown();
 }
 
-/* A program that is known has loaded a library: its frames are places, those of the program addresses. Nothing of it is kept. */
+/* A program that is known has loaded a library: its frames are places, those of the program addresses. */
 static void test_a_library_among_known_files(void **state)
 {
 	const struct dt_traceback_event *event;
@@ -172,8 +184,21 @@ static void test_a_library_among_known_files(void **state)
 		assert_int_equal(event->frames[2].where, CALL(2));
 		assert_int_equal(event->frames[2].instruction, 0);
 	}
-	host_area_count = 0;
+}
+
+/* What was found once is known for as long as the image removes nothing, and for no other. */
+static void test_what_is_kept(void **state)
+{
+	(void)state;
+	expect_places();
+	host_areas_busy_for = FILE_TRIES;
+	expect_places();
+	host_image(HOST_TGID)->removals = 2;
 	assert_int_equal(walk_from(CALL(0))->truncation, DT_TRUNCATION_unknown_mapping);
+	host_image(HOST_TGID)->removals = 0;
+	host_areas_busy_for = FILE_TRIES;
+	expect_places();
+	expect_unknown();
 }
 
 /* A stacking file system maps a file of another one: maps tells what lies on top, on kernels that know it. */
@@ -244,6 +269,7 @@ int main(void)
 		file_test(test_what_is_not_known),
 		file_test(test_a_library_among_known_files),
 		file_test(test_a_stacking_file_system),
+		file_test(test_what_is_kept),
 		file_test(test_signal),
 		file_test(test_limit_and_number),
 	};

@@ -56,6 +56,11 @@ static int wait_for(pid_t pid, int *status, int flags)
 	return got < 0 ? -errno : got;
 }
 
+static void resume(struct dt_launch *launch, int signal)
+{
+	ptrace(PTRACE_CONT, launch->pid, NULL, (long)signal); /* ESRCH: it was killed meanwhile, which waitpid will say */
+}
+
 /* Waits until the command is loaded; -errno of execvp if it cannot be. */
 static int wait_for_exec(struct dt_launch *launch, int error_fd)
 {
@@ -68,7 +73,7 @@ static int wait_for_exec(struct dt_launch *launch, int error_fd)
 		}
 		if (status >> 8 == (SIGTRAP | PTRACE_EVENT_EXEC << 8))
 			return 0;
-		dt_launch_continue(launch);
+		resume(launch, 0);
 	}
 	return -ECHILD;
 }
@@ -115,13 +120,10 @@ int dt_launch_start(char *const argv[], const struct dt_log *log, struct dt_laun
 	return 0;
 }
 
-static void resume(struct dt_launch *launch, int signal)
-{
-	ptrace(PTRACE_CONT, launch->pid, NULL, (long)signal); /* ESRCH: it was killed meanwhile, which waitpid will say */
-}
-
 void dt_launch_continue(struct dt_launch *launch)
 {
+	if (!launch->held)              /* else it would take away a signal that the command has just stopped for */
+		return;
 	launch->held = false;
 	resume(launch, 0);
 }

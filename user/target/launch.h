@@ -40,7 +40,7 @@ struct dt_launch {
 int dt_launch_start(char *const argv[], const struct dt_log *log, struct dt_launch *ret_launch);
 /* The next event, without blocking. Whatever is not an event has been passed on. */
 enum dt_launch_event dt_launch_next(struct dt_launch *launch);
-/* Lets it go on after DT_LAUNCH_EXEC, _HELD or _EXITING. */
+/* Lets it go on after DT_LAUNCH_EXEC, _HELD or _EXITING; does nothing to one that is not held. */
 void dt_launch_continue(struct dt_launch *launch);
 /* Stops tracing it; it goes on. Its end is still awaited. */
 void dt_launch_detach(struct dt_launch *launch);

@@ -46,3 +46,26 @@ static __always_inline bool file_find_mapping(struct walk *walk)
 	native->flags = NATIVE_BY_FILE;
 	return true;
 }
+
+static long file_note_key(struct task_struct *task, struct vm_area_struct *area, void *context)
+{
+	const struct file *file = area->vm_file;
+	struct dt_file_key *key = context;
+
+	(void)task;
+	if (!file || !kernel_mapped_file(file, key))
+		key->inode = 0;
+	return 0;
+}
+
+/* May the code at an address be that of an allocator? Not if it is known whose it is, and that this file has none. */
+static __noinline bool file_may_allocate(__u64 address)
+{
+	struct dt_file_key key = { 0 };
+	const struct dt_file_row *file = NULL;
+
+	bpf_find_vma(bpf_get_current_task_btf(), address, file_note_key, &key, 0);
+	if (key.inode)
+		file = bpf_map_lookup_elem(&files, &key);
+	return !file || file->flags & DT_MAPPING_ALLOCATOR;
+}

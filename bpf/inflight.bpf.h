@@ -27,11 +27,11 @@ __noinline int call_is_by_allocator(__u32 row, __u64 stack)
 	const struct dt_mapping_row *mapping;
 	__u64 return_address;
 
-	if (!process->mapping_count || !read_u64(stack, &return_address))
+	if (!read_u64(stack, &return_address))
 		return 1;
 	mapping = &mappings[native_search_mappings(process, return_address)];
-	if (return_address - mapping->start >= mapping->end - mapping->start)
-		return 1;
+	if (!process->mapping_count || return_address - mapping->start >= mapping->end - mapping->start)
+		return !config.follow || file_may_allocate(return_address);
 	return (mapping->flags & (DT_MAPPING_ALLOCATOR | DT_MAPPING_RETURN_PROBES)) != 0;
 }
 

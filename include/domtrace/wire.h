@@ -410,7 +410,7 @@ struct dt_file_row {
 	__u64 base;                     /* offset in the file of the first page that the table describes; it may lie before the file: modulo 2^64 */
 	__u32 pages, page_count;        /* as in struct dt_mapping_row */
 	__u32 number;                   /* no other file of the session has it */
-	__u32 reserved;
+	__u32 flags;                    /* DT_MAPPING_ALLOCATOR */
 };
 
 /*

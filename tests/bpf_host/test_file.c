@@ -259,6 +259,34 @@ static void test_limit_and_number(void **state)
 	assert_int_equal(event->frames[1].where, place(CALL(1)));
 }
 
+/* What interrupts a call of the allocator is told from what that calls itself by whose code it is, also before the mappings are read. */
+static void test_who_calls(void **state)
+{
+	struct dt_file_row *row = show_file();
+	__u64 deep = TOP - 256;
+
+	(void)state;
+	for (int allocates = 0; allocates < 2; allocates++) {
+		host_clear(HOST_TGID);
+		forget();
+		row->flags = allocates ? DT_MAPPING_ALLOCATOR : 0;
+		host_enter(DT_SITE_malloc, TOP, CALL(0), 100, 0, 0);
+		host_enter(DT_SITE_malloc, deep, CALL(1), 20, 0, 0);
+		host_leave(deep, 0x7600000100);
+		host_leave(TOP, 0x7600000200);
+		books_expect(DT_TRACEBACK_TOTAL, 2 - allocates, allocates ? 100 : 120, 0, 0, allocates ? 100 : 120, allocates ? 100 : 120);
+	}
+	/* While they are locked, as before: its own business. */
+	host_clear(HOST_TGID);
+	row->flags = 0;
+	host_enter(DT_SITE_malloc, TOP, CALL(0), 100, 0, 0);
+	host_areas_busy_for = 1;
+	host_enter(DT_SITE_malloc, deep, CALL(1), 20, 0, 0);
+	host_leave(deep, 0x7600000100);
+	host_leave(TOP, 0x7600000200);
+	books_expect(DT_TRACEBACK_TOTAL, 1, 100, 0, 0, 100, 100);
+}
+
 #define file_test(test) cmocka_unit_test_setup_teardown(test, setup, host_teardown)
 
 int main(void)
@@ -272,6 +300,7 @@ int main(void)
 		file_test(test_what_is_kept),
 		file_test(test_signal),
 		file_test(test_limit_and_number),
+		file_test(test_who_calls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -164,6 +164,7 @@ static void show_file(const struct dt_modules *modules, struct dt_module *module
 		.pages = module->unwind.pages,
 		.page_count = module->unwind.page_count,
 		.number = module->number,
+		.flags = dt_module_is_allocator(module) ? DT_MAPPING_ALLOCATOR : 0,
 	});
 }
 
@@ -457,6 +458,14 @@ bool dt_module_is_stripped(const struct dt_module *module)
 {
 	return module->elf && dt_elf_entry(module->elf) && !dt_elf_interpreter(module->elf) &&
 	       !dt_elf_each_symbol(module->elf, is_function, NULL);
+}
+
+bool dt_module_is_allocator(const struct dt_module *module)
+{
+	for (size_t i = 0; i < module->plan_count; i++)
+		if (dt_site_info(module->plans[i].site)->source < DT_SOURCES_CALLED)
+			return true;
+	return false;
 }
 
 int dt_module_bias(const struct dt_module *module, const struct dt_mapping *mapping, uint64_t *ret_bias)

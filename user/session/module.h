@@ -92,6 +92,9 @@ void dt_modules_clear(struct dt_modules *modules);
 /* Is it a program that is linked statically and has no symbols, so that nothing can be found in it by name? */
 bool dt_module_is_stripped(const struct dt_module *module);
 
+/* Has it functions whose calls of others of the family belong to their own? */
+bool dt_module_is_allocator(const struct dt_module *module);
+
 /* Address minus vaddr in a process that maps the module there. -ENXIO: the mapping is of no segment. */
 int dt_module_bias(const struct dt_module *module, const struct dt_mapping *mapping, uint64_t *ret_bias);
 

@@ -192,15 +192,6 @@ static bool is_removable(const struct dt_module *module)
 	return !module->has_tls_layout && !module->debug_state_vaddr && !dt_elf_interpreter(module->elf);
 }
 
-/* Has it functions whose calls of others of the family belong to their own? */
-static bool is_allocator(const struct dt_module *module)
-{
-	for (size_t i = 0; i < module->plan_count; i++)
-		if (dt_site_info(module->plans[i].site)->source < DT_SOURCES_CALLED)
-			return true;
-	return false;
-}
-
 /* How the code of a mapping is walked; `module` NULL: it is not of an ELF file. */
 static void fill_mapping(const struct dt_mapping *mapping, const struct dt_module *module, uint64_t bias, struct dt_mapping_row *row)
 {
@@ -213,7 +204,7 @@ static void fill_mapping(const struct dt_mapping *mapping, const struct dt_modul
 	row->base = module->unwind.vaddr + bias;
 	row->pages = module->unwind.pages;
 	row->page_count = module->unwind.page_count;
-	row->flags = (module->unwind.lost ? DT_MAPPING_TABLE_LOST : 0) | (is_allocator(module) ? DT_MAPPING_ALLOCATOR : 0);
+	row->flags = (module->unwind.lost ? DT_MAPPING_TABLE_LOST : 0) | (dt_module_is_allocator(module) ? DT_MAPPING_ALLOCATOR : 0);
 	if (mapping->inode && is_removable(module)) {
 		row->flags |= DT_MAPPING_REMOVABLE;
 		row->file = module->number;

@@ -32,11 +32,14 @@ cd {directory}
 """
 
 
-def readme_examples():
+def readme_lines():
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
         blocks = re.findall(r"^```(?:sh)?\n(.*?)^```$", file.read(), re.M | re.S)
-    lines = [re.sub(r"\s+#.*", "", line) for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line.startswith("sudo ") and not SET_UP.match(line)]
+    return [re.sub(r"\s+#.*", "", line) for block in blocks for line in block.splitlines()]
+
+
+def readme_examples():
+    return [line for line in readme_lines() if line.startswith("sudo ") and not SET_UP.match(line)]
 
 
 def manual_examples():
@@ -46,18 +49,20 @@ def manual_examples():
 
 def file_examples():
     with open(os.path.join(ROOT, "user", "cli", "domtrace.1"), encoding="utf-8") as file:
-        return re.findall(r"^\.Dl (domtrace (?:report|diff|export) .*)$", file.read(), re.M)
+        manual = re.findall(r"^\.Dl (domtrace (?:report|diff|export) .*)$", file.read(), re.M)
+    return manual + [line for line in readme_lines() if line.startswith("domtrace ")]
 
 
 def run_file_examples(place):
-    """Examples that only read app.json, which has two snapshots here. They trace nothing."""
+    """Examples that only read app.json or trace.jsonl, which have two snapshots here. They trace nothing."""
     with open(os.path.join(ROOT, "tests", "data", "snapshot_sample.json"), encoding="utf-8") as file:
         snapshot = json.load(file)
-    with open(place.path("app.json"), "w", encoding="utf-8") as file:
-        for sequence in (1, 2):
-            file.write(json.dumps(dict(snapshot, sequence=sequence)) + "\n")
+    for name in ("app.json", "trace.jsonl"):
+        with open(place.path(name), "w", encoding="utf-8") as file:
+            for sequence in (1, 2):
+                file.write(json.dumps(dict(snapshot, sequence=sequence)) + "\n")
     lines = file_examples()
-    expect(len(lines) == 4, f"{len(lines)} examples were found instead of 4")
+    expect(len(lines) == 5, f"{len(lines)} examples were found instead of 5")
     for line in lines:
         example = place.start(shell(place, 0, 0, line))
         expect(example.wait() == 0 and not example.stderr(), f"'{line}' failed: {example.stderr()}")
@@ -108,7 +113,7 @@ def examples(find, count, system_wide=False):
 
 def cases():
     return [
-        ("documents/README", examples(readme_examples, 8)),
+        ("documents/README", examples(readme_examples, 9)),
         ("documents/README, system-wide", examples(readme_examples, 2, system_wide=True)),
         ("documents/manual", examples(manual_examples, 7)),
         ("documents/manual, files", run_file_examples),

@@ -8,6 +8,7 @@
 #include <bpf/libbpf.h>
 
 #include "base/cleanup.h"
+#include "base/room.h"
 #include "session/ages.h"
 #include "session/images.h"
 #include "session/inherit.h"
@@ -75,26 +76,9 @@ void dt_ages_clear(struct dt_ages_reading *reading)
 
 /* ---- counting ---------------------------------------------------------------------------------------------------- */
 
-/* Makes room for one more element. */
-static int grow(void *array, size_t count, size_t *room, size_t size)
-{
-	size_t wanted = *room ? *room * 2 : 1024;
-	void *elements;
-
-	if (count < *room)
-		return 0;
-	memcpy(&elements, array, sizeof(elements));
-	elements = reallocarray(elements, wanted, size);
-	if (!elements)
-		return -ENOMEM;
-	memcpy(array, &elements, sizeof(elements));
-	*room = wanted;
-	return 0;
-}
-
 static int add_row(struct rows *rows, const struct dt_block_key *key, const struct dt_block *block)
 {
-	if (grow(&rows->rows, rows->count, &rows->room, sizeof(*rows->rows)))
+	if (dt_room_make(&rows->rows, rows->count, &rows->room, sizeof(*rows->rows)))
 		return -ENOMEM;
 	rows->rows[rows->count++] = (struct row){ .key = *key, .block = *block };
 	return 0;
@@ -155,7 +139,7 @@ static int take_live(void *context, const void *row_key, const void *value)
 		error = add_row(&read->own, key, block);
 	if (error || !is_old(read, traced, block->span))
 		return error;
-	error = grow(&read->counted, read->counted_count, &read->counted_room, sizeof(*read->counted));
+	error = dt_room_make(&read->counted, read->counted_count, &read->counted_room, sizeof(*read->counted));
 	if (error)
 		return error;
 	read->counted[read->counted_count++] = (struct counted){ *key, DT_SPAN_BORN(block->span) };

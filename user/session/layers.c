@@ -11,6 +11,7 @@
 #include <bpf/libbpf.h>
 
 #include "base/cleanup.h"
+#include "base/room.h"
 #include "session/inherit.h"
 #include "session/skeleton.h"
 #include "session/table.h"
@@ -171,28 +172,11 @@ static void fill_unread(struct reading *reading)
 
 /* ---- reading --------------------------------------------------------------------------------------------------- */
 
-/* Makes room for one more element. */
-static int grow(void *array, size_t count, size_t *room, size_t size)
-{
-	size_t wanted = *room ? *room * 2 : 1024;
-	void *elements;
-
-	if (count < *room)
-		return 0;
-	memcpy(&elements, array, sizeof(elements));
-	elements = reallocarray(elements, wanted, size);
-	if (!elements)
-		return -ENOMEM;
-	memcpy(array, &elements, sizeof(elements));
-	*room = wanted;
-	return 0;
-}
-
 static int add_block(struct holder *holder, uint64_t address, const struct dt_block *block)
 {
 	uint64_t bytes = block->bytes & DT_BLOCK_BYTES_MASK;
 
-	if (grow(&holder->blocks, holder->count, &holder->room, sizeof(*holder->blocks)))
+	if (dt_room_make(&holder->blocks, holder->count, &holder->room, sizeof(*holder->blocks)))
 		return -ENOMEM;
 	holder->blocks[holder->count++] = (struct dt_layer_block){ address, bytes };
 	if (__builtin_add_overflow(holder->bytes, bytes, &holder->bytes))
@@ -206,7 +190,7 @@ static int take_block(void *context, const void *key, const void *value)
 	struct holder *holder = find_holder(context, &block_key->owner);
 
 	if (holder && is_heir(holder->traced)) {
-		if (grow(&holder->seen, holder->seen_count, &holder->seen_room, sizeof(*holder->seen)))
+		if (dt_room_make(&holder->seen, holder->seen_count, &holder->seen_room, sizeof(*holder->seen)))
 			return -ENOMEM;
 		holder->seen[holder->seen_count++] = block_key->address;
 	}

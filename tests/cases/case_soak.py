@@ -13,8 +13,8 @@ all files of one round would be six. Of domtrace's own memory a round may leave 
 """
 import time
 
-import case_processes
 import footprint
+import random_runs
 from harness import IN_VM, Skip, expect, seconds
 
 ROUNDS = 3
@@ -66,7 +66,7 @@ def soak(place):
     for _ in range(ROUNDS):
         took.append(run_round(churn)["seconds"])
         held.append(settled(tracer, place.directory))
-    last = case_processes.stop(tracer)[-1]  # not all against the schema: each process has left one
+    last = random_runs.stop(tracer)[-1]  # not all against the schema: each process has left one
     expect(last["complete"], f"losses: {last['losses']}")
     for before, after in zip(held[1:], held[2:]):
         expect(constant(before) == constant(after), f"a round of {PROCESSES} processes has left something: {constant(before)}, then {constant(after)}")

@@ -180,8 +180,8 @@ def complete_attach():
     """bcc 0.26 leaves the last argument of this function (the offset of a reference counter) to chance, and so the kernel
     refuses a probe now and then: src/cc/libbpf.h has seven parameters, src/python/bcc/libbcc.py six."""
     attach = bcc.lib.bpf_attach_uprobe
-    if len(attach.argtypes) == 6:
-        attach.argtypes = [*attach.argtypes, ctypes.c_uint32]
+    if len(attach.argtypes) == 6:  # pylint: disable=no-member
+        attach.argtypes = [*attach.argtypes, ctypes.c_uint32]  # pylint: disable=no-member
         bcc.lib.bpf_attach_uprobe = lambda *arguments: attach(*arguments, 0)
 
 

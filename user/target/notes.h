@@ -28,7 +28,7 @@ struct dt_note_name {
 	char name[DT_NOTE_NAME_SIZE];   /* not empty; whatever bytes the file has */
 };
 
-#define DT_NOTE_PROBES_MAX 4096         /* of one file: more are refused */
+#define DT_NOTE_PROBES_MAX 1000         /* of one file: more are refused */
 #define DT_NOTE_NAMES_MAX 1024
 
 struct dt_notes {

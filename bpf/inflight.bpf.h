@@ -20,19 +20,34 @@ static __always_inline bool call_is_awaited(__u64 slot)
 	return read_u64(slot, &return_address) && !(return_address & PAGE_MASK);
 }
 
+/*
+ * It is not known whose code a call comes from: it is taken for the allocator's, and may be a signal handler's, which is a loss. Not
+ * where the kernel's trampoline stands, as in the slot of an allocator's function that has jumped on into another one.
+ */
+static __always_inline int caller_is_unknown(__u64 return_address)
+{
+	if (return_address & PAGE_MASK)
+		count_add(DT_COUNTER_callers_unknown);
+	return 1;
+}
+
 /* Is the entry whose return address lies at `stack` called by a file that allocates, as far as is known? To the verifier a function of its own. */
 __noinline int call_is_by_allocator(__u32 row, __u64 stack)
 {
 	const struct dt_process *process = process_row(row);
 	const struct dt_mapping_row *mapping;
 	__u64 return_address;
+	__u32 flags;
 
 	if (!read_u64(stack, &return_address))
-		return 1;
+		return caller_is_unknown(~0ull);
 	mapping = &mappings[native_search_mappings(process, return_address)];
-	if (!process->mapping_count || return_address - mapping->start >= mapping->end - mapping->start)
-		return !config.follow || file_may_allocate(return_address);
-	return (mapping->flags & (DT_MAPPING_ALLOCATOR | DT_MAPPING_RETURN_PROBES)) != 0;
+	if (process->mapping_count && return_address - mapping->start < mapping->end - mapping->start)
+		return (mapping->flags & (DT_MAPPING_ALLOCATOR | DT_MAPPING_RETURN_PROBES)) != 0;
+	/* Programs that are not followed from their first moment on have no such. */
+	if (!config.follow || !file_flags(return_address, &flags))
+		return caller_is_unknown(return_address);
+	return (flags & DT_MAPPING_ALLOCATOR) != 0;
 }
 
 /*

@@ -92,6 +92,7 @@ struct vm_area_struct {
 } __attribute__((preserve_access_index));
 
 struct mm_struct {
+	unsigned long start_code, end_code;
 	struct file *exe_file;
 } __attribute__((preserve_access_index));
 

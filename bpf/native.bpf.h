@@ -367,7 +367,7 @@ static __always_inline enum dt_truncation native_find(const struct dt_process *p
 		*known = (struct native_known_rule){ .address = address, .mappings_version = process->mappings_version,
 						     .rule = native_find_rule(scratch, address), .flags = native->flags,
 						     .file = native->file, .image = by_file ? scratch->image : 0,
-						     .place = DT_FRAME_PLACE(native->file, address - native->start + native->file_offset) };
+						     .place = DT_FRAME_PLACE(native->file, address - native->start + native->mapping.file_offset) };
 	}
 	native->rule = known->rule;
 	if (known->image)

@@ -40,6 +40,25 @@ struct dt_thread {
 
 #define PAGE_MASK 4095
 
+/* A mapping of a file, as the kernel has it. */
+struct file_mapping {
+	__u64 start, bytes;             /* bytes 0: none */
+	__u64 file_offset;              /* of its start */
+	struct dt_file_key file_key;
+	__u32 image;                    /* that it was found for; 0: none */
+	__u32 reserved;
+	__u64 check;                    /* the XOR of the rest: rows are written without a lock */
+};
+
+#define FILE_SETS 1024                  /* powers of two: images, by slot, of which mappings are kept, */
+#define FILE_WAYS 8                     /* and how many of each */
+
+struct file_set {
+	__u32 next;                     /* way to be written, modulo FILE_WAYS */
+	__u32 reserved;
+	struct file_mapping ways[FILE_WAYS];
+};
+
 /* The frame that the native walk has come to. */
 struct native_state {
 	__u64 pc, stack, frame_pointer;
@@ -55,8 +74,7 @@ struct native_state {
 	__u32 is_outermost;             /* nobody called this frame */
 	__s32 index;                    /* of this frame in the traceback; −1: not kept */
 	__u32 rule;                     /* of this frame */
-	__u64 file_offset;              /* NATIVE_BY_FILE: of the mapping's start */
-	struct dt_file_key file_key;    /* … and what file that is */
+	struct file_mapping mapping;    /* NATIVE_BY_FILE: that of the last frame */
 	__u32 tries;                    /* how often the kernel's mappings were found locked */
 	__u32 reserved;
 };

@@ -411,6 +411,7 @@ struct dt_file_row {
 	__u32 pages, page_count;        /* as in struct dt_mapping_row */
 	__u32 number;                   /* no other file of the session has it */
 	__u32 flags;                    /* DT_MAPPING_ALLOCATOR */
+	__u64 code_offset;              /* offset in the file of the first code that is mapped, in the order of addresses */
 };
 
 /*
@@ -606,7 +607,7 @@ _Static_assert(sizeof(struct dt_process) == sizeof(struct dt_interpreter) + 32 +
 _Static_assert(sizeof(struct dt_process_state) == 104 && sizeof(struct dt_choice) == 56, "image or choice has padding");
 _Static_assert(sizeof(struct dt_past_key) == 24, "past rows grew");
 _Static_assert(sizeof(struct dt_mapping_row) == 40 && sizeof(struct dt_unwind_rule) == 8, "unwind tables grew");
-_Static_assert(sizeof(struct dt_file_key) == 16 && sizeof(struct dt_file_row) == 24, "files have padding");
+_Static_assert(sizeof(struct dt_file_key) == 16 && sizeof(struct dt_file_row) == 32, "files have padding");
 _Static_assert(sizeof(struct dt_frame) == 16 && sizeof(struct dt_traceback_event) == 32 + 16 * DT_TRACEBACK_FRAMES_MAX, "traceback record");
 _Static_assert(sizeof(struct dt_code_event) == 72 + DT_CODE_FILE_BYTES + DT_CODE_NAME_BYTES + DT_CODE_LINES_BYTES, "code record");
 

@@ -650,6 +650,7 @@ static inline int host_setup(void **state)
 	host_area_count = 0;
 	host_has_fields = 1;
 	host_areas_busy_for = 0;
+	memset(file_sets, 0, sizeof(file_sets));
 	memset(host_comm, 0, sizeof(host_comm));
 	memset(host_cgroups, 0, sizeof(host_cgroups));
 	memset(host_threads, 0, sizeof(host_threads));

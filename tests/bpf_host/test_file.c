@@ -68,8 +68,8 @@ static const struct dt_traceback_event *expect_places(void)
 	return event;
 }
 
-/* Nothing is known of the mapping: as before, and userspace is asked. */
-static void expect_unknown(void)
+/* Nothing is known of the mapping of the last of so many frames: as before, and userspace is asked. */
+static void expect_unknown_frame(__u64 where, __u32 count)
 {
 	const struct dt_traceback_event *event;
 
@@ -77,10 +77,15 @@ static void expect_unknown(void)
 	host_time_ns += 200000000;
 	event = walk_from(CALL(0));
 	assert_int_equal(event->truncation, DT_TRUNCATION_unknown_mapping);
-	assert_int_equal(event->frame_count, 1);
-	assert_int_equal(event->frames[0].where, CALL(0));
-	assert_int_equal(event->frames[0].instruction, 0);
+	assert_int_equal(event->frame_count, count);
+	assert_int_equal(event->frames[count - 1].where, where);
+	assert_int_equal(event->frames[count - 1].instruction, 0);
 	assert_non_null(host_event(DT_EVENT_UNKNOWN, 0));
+}
+
+static void expect_unknown(void)
+{
+	expect_unknown_frame(CALL(0), 1);
 }
 
 /* The traceback has the number that it has when the mapping is known. */
@@ -276,15 +281,117 @@ static void test_who_calls(void **state)
 		host_leave(TOP, 0x7600000200);
 		books_expect(DT_TRACEBACK_TOTAL, 2 - allocates, allocates ? 100 : 120, 0, 0, allocates ? 100 : 120, allocates ? 100 : 120);
 	}
-	/* While they are locked, as before: its own business. */
-	host_clear(HOST_TGID);
 	row->flags = 0;
+}
+
+/* A call in another one, while the mappings are locked for so many looks. Returns whether it is booked. */
+static bool inner_call_is_booked(int busy_for, __u64 caller)
+{
+	__u64 deep = TOP - 256;
+	__u64 blocks;
+
+	host_clear(HOST_TGID);
+	host_areas_busy_for = busy_for;
 	host_enter(DT_SITE_malloc, TOP, CALL(0), 100, 0, 0);
-	host_areas_busy_for = 1;
-	host_enter(DT_SITE_malloc, deep, CALL(1), 20, 0, 0);
+	host_enter(DT_SITE_malloc, deep, caller, 20, 0, 0);
+	host_areas_busy_for = 0;
 	host_leave(deep, 0x7600000100);
 	host_leave(TOP, 0x7600000200);
-	books_expect(DT_TRACEBACK_TOTAL, 1, 100, 0, 0, 100, 100);
+	blocks = books_row(DT_SOURCE_LIBC, 0, DT_TRACEBACK_TOTAL)->half[0].allocations;
+	assert_in_range(blocks, 1, 2);
+	return blocks == 2;
+}
+
+/* While they are locked, and nothing is known from before, it may be the allocator's own call: which is said. */
+static void test_who_calls_while_locked(void **state)
+{
+	struct mm_struct memory = { .start_code = CODE, .end_code = CODE + 0x800, .exe_file = &file.file };
+
+	(void)state;
+	forget();
+	assert_false(inner_call_is_booked(FILE_TRIES, CALL(1)));
+	assert_int_equal(host_counter(DT_COUNTER_callers_unknown), 1);
+	assert_true(inner_call_is_booked(FILE_TRIES - 1, CALL(1)));
+	assert_true(inner_call_is_booked(FILE_TRIES, CALL(1)));         /* found a moment ago */
+	host_image(HOST_TGID)->removals = 2;
+	assert_false(inner_call_is_booked(FILE_TRIES, CALL(1)));
+	assert_int_equal(host_counter(DT_COUNTER_callers_unknown), 2);
+	host_current->task.mm = &memory;
+	assert_true(inner_call_is_booked(FILE_TRIES, CALL(1)));         /* the program's own code */
+	assert_false(inner_call_is_booked(FILE_TRIES, CODE + 0x1000));
+	assert_int_equal(host_counter(DT_COUNTER_callers_unknown), 2);  /* at the start of a page: a trampoline */
+	assert_false(inner_call_is_booked(FILE_TRIES, CODE + 0x900));
+	assert_int_equal(host_counter(DT_COUNTER_callers_unknown), 3);
+	host_current->task.mm = NULL;
+	host_image(HOST_TGID)->removals = 0;
+	host_config()->follow = DT_FOLLOW_NONE;
+	assert_false(inner_call_is_booked(0, CALL(1)));
+	assert_int_equal(host_counter(DT_COUNTER_callers_unknown), 4);
+}
+
+/* The program's own code needs no lock; what no table is for may stand elsewhere by now. */
+static void test_the_program_while_locked(void **state)
+{
+	struct mm_struct memory = { .start_code = FUNCTION(0), .end_code = FUNCTION(4), .exe_file = &file.file };
+	struct dt_file_row *row = show_file();
+	const struct dt_traceback_event *event;
+	__u64 number = expect_places()->traceback;
+	__u32 page_count = row->page_count;
+
+	(void)state;
+	forget();
+	row->code_offset = OFFSET;      /* of FUNCTION(0) */
+	host_current->task.mm = &memory;
+	host_areas_busy_for = 3 * FILE_TRIES;
+	assert_int_equal(expect_places()->traceback, number);
+	host_areas_busy_for = 2 * FILE_TRIES;
+	memory.end_code = FUNCTION(1);
+	expect_unknown_frame(CALL(1), 2);
+	host_areas_busy_for = FILE_TRIES;
+	memory = (struct mm_struct){ .start_code = FUNCTION(1), .end_code = FUNCTION(4), .exe_file = &file.file };
+	expect_unknown();
+	host_areas_busy_for = FILE_TRIES;
+	memory = (struct mm_struct){ .start_code = FUNCTION(0), .end_code = FUNCTION(4) };
+	expect_unknown();
+	memory.exe_file = &file.file;
+	host_areas_busy_for = FILE_TRIES;
+	row->page_count = 0;
+	expect_unknown();
+	row->page_count = page_count;
+	host_areas_busy_for = FILE_TRIES;
+	file_system.s_dev++;
+	expect_unknown();
+	file_system.s_dev--;
+	event = expect_places();
+	assert_int_equal(event->traceback, number);
+	host_current->task.mm = NULL;
+}
+
+/* Of eight mappings each is looked for once; a ninth takes the place of the first. */
+static void test_mappings_are_kept(void **state)
+{
+	(void)state;
+	for (__u64 i = 0; i < FILE_WAYS + 1; i++) {
+		struct file_mapping mapping = { .start = CODE + i * 0x10000, .bytes = 0x10000, .file_offset = i, .file_key.inode = 5 + i };
+
+		file_keep(3, 77, &mapping);
+		for (__u64 j = 0; j < FILE_WAYS + 2; j++) {
+			struct file_mapping found = { 0 };
+			bool is_kept = j <= i && j + FILE_WAYS > i;
+
+			assert_int_equal(file_recall(3, 77, CODE + j * 0x10000 + 0xffff, &found), is_kept);
+			assert_false(file_recall(3, 78, CODE + j * 0x10000, &found));
+			assert_false(file_recall(4, 77, CODE + j * 0x10000, &found));
+			if (!is_kept)
+				continue;
+			file_recall(3, 77, CODE + j * 0x10000, &found);
+			assert_int_equal(found.start, CODE + j * 0x10000);
+			assert_int_equal(found.file_offset, j);
+			assert_int_equal(found.file_key.inode, 5 + j);
+		}
+	}
+	file_sets[3].ways[0].file_offset++;     /* written at the same moment */
+	assert_false(file_recall(3, 77, CODE + FILE_WAYS * 0x10000, &(struct file_mapping){ 0 }));
 }
 
 #define file_test(test) cmocka_unit_test_setup_teardown(test, setup, host_teardown)
@@ -301,6 +408,9 @@ int main(void)
 		file_test(test_signal),
 		file_test(test_limit_and_number),
 		file_test(test_who_calls),
+		file_test(test_who_calls_while_locked),
+		file_test(test_the_program_while_locked),
+		file_test(test_mappings_are_kept),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

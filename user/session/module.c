@@ -127,8 +127,11 @@ static int store_unwind_table(struct dt_modules *modules, struct dt_module *modu
 	return 0;
 }
 
-/* Are all of its code's offsets in the file as far from its addresses? Only then it takes no more than the file to find its table. */
-static bool find_distance(const struct dt_elf *elf, uint64_t *ret_distance)
+/*
+ * Are all of its code's offsets in the file as far from its addresses? Only then it takes no more than the file to find its table.
+ * *ret_first is the least of the addresses.
+ */
+static bool find_distance(const struct dt_elf *elf, uint64_t *ret_distance, uint64_t *ret_first)
 {
 	uint64_t start, end, offset;
 	size_t count = 0;
@@ -137,6 +140,8 @@ static bool find_distance(const struct dt_elf *elf, uint64_t *ret_distance)
 		if (dt_elf_vaddr_to_offset(elf, start, &offset) || (count && start - offset != *ret_distance))
 			return false;
 		*ret_distance = start - offset;
+		if (!count || start < *ret_first)
+			*ret_first = start;
 	}
 	return count;
 }
@@ -153,11 +158,11 @@ static struct dt_file_key file_key(const struct dt_module *module)
 static void show_file(const struct dt_modules *modules, struct dt_module *module)
 {
 	const struct dt_file_key key = file_key(module);
-	uint64_t distance;
+	uint64_t distance, first;
 
 	module->leaving = false;
 	if (!modules->unwind || !module->elf || module->key.device == DT_MODULE_VDSO_DEVICE || module->unwind.lost ||
-	    !find_distance(module->elf, &distance))
+	    !find_distance(module->elf, &distance, &first))
 		return;
 	dt_unwind_show_file(modules->unwind, &key, &(struct dt_file_row){
 		.base = module->unwind.vaddr - distance,
@@ -165,6 +170,7 @@ static void show_file(const struct dt_modules *modules, struct dt_module *module
 		.page_count = module->unwind.page_count,
 		.number = module->number,
 		.flags = dt_module_is_allocator(module) ? DT_MAPPING_ALLOCATOR : 0,
+		.code_offset = first - distance,
 	});
 }
 

@@ -57,6 +57,21 @@ static bool is_main_thread(void)
 	return syscall(SYS_gettid) == getpid();
 }
 
+static void leave_gate(void *nothing)
+{
+	(void)nothing;
+	gate_leave();
+}
+
+/* Through the gate: glibc's first pthread_exit() of a process loads libgcc_s, for which it allocates. */
+__attribute__((noreturn)) static void leave_thread(void)
+{
+	gate_enter();
+	pthread_cleanup_push(leave_gate, NULL);
+	pthread_exit(NULL);
+	pthread_cleanup_pop(0);
+}
+
 /*
  * The main thread ends, others go on. musl 1.2.3: a lock is to be given back by the kernel at the end of the main thread, which
  * it does not do for one that fork has made (set_tid_address(2)), nor may that thread end without taking it.
@@ -79,7 +94,7 @@ __attribute__((noreturn)) static void leave(enum end how)
 #endif
 	if (is_main)
 		image_end(how);
-	pthread_exit(NULL);
+	leave_thread();
 }
 
 /* Nobody is between a call and its booking when the process dies. */
@@ -243,11 +258,22 @@ static void *run_in_thread(void *node)
 	return NULL;
 }
 
+/* Through the gate: it allocates (glibc's the table of the thread's own variables), and nobody may end or copy the process meanwhile. */
+static bool start_thread(const struct node *node, pthread_t *ret_thread)
+{
+	int error;
+
+	gate_enter();
+	error = pthread_create(ret_thread, NULL, run_in_thread, (void *)node);
+	gate_leave();
+	return !error;
+}
+
 static void run_thread(const struct node *node)
 {
 	pthread_t thread;
 
-	if (turn.thread_count == THREADS_MAX || pthread_create(&thread, NULL, run_in_thread, (void *)node))
+	if (turn.thread_count == THREADS_MAX || !start_thread(node, &thread))
 		return;
 	if (node->flag)
 		pthread_join(thread, NULL);

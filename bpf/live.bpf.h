@@ -10,7 +10,7 @@
  * a parent's row tells the segments in which its block lived, and what would overwrite such a row while there are heirs moves it
  * to `past` first. An heir that frees an inherited block makes a row of its own for it, dead, which hides the parent's.
  *
- * Userspace that reads the rows of a moment (session/ages.h) is such an heir, too, of all images: what dies behind that moment is kept.
+ * Userspace that reads the rows of a moment (session/reading.h) is such an heir, too, of all images: what dies behind that moment is kept.
  */
 
 struct account {

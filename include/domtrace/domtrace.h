@@ -54,6 +54,7 @@ struct dt_session_opts {
 	const char *const *allocators;  /* NULL-terminated "FILE" or "FILE:PREFIX": further files whose functions are an allocator's; NULL: none */
 	const char *stack;              /* which frames: "auto", "python", "native", "mixed"; NULL: "auto" */
 	uint64_t older_than_ns;         /* tell which blocks are at least so old; 0: do not */
+	bool sizes;                     /* tell of which sizes the blocks are */
 	bool patch_python;              /* domain python: pointers in the memory of running processes may be changed while they are traced */
 	bool raw_names;                 /* function names as the linker knows them, not demangled */
 	bool debuginfod;                /* ask the servers of $DEBUGINFOD_URLS for debug information that is not on this machine */

@@ -3,12 +3,12 @@
  * What forked children inherit: random histories of forks, execs, exits and clears against a model that copies a parent's blocks
  * at every fork, as a kernel copies memory. Few addresses, so that they are used again and again, in parents and in children; few
  * slots, so that they run out; rows of blocks are removed, reused or kept. The clock is stepped in between, also by snapshots: what is
- * old at the moment of one is read while the history goes on.
+ * old at the moment of one, and of which sizes all was, is read while the history goes on.
  *
- * What userspace makes of the rows is its own code (user/session/inherit.c, ages_read.c), which reads these tables in place of the kernel's.
+ * What userspace makes of the rows is its own code (user/session/inherit.c, reading_rows.c), which reads these tables in place of the kernel's.
  */
 #include "books.h"
-#include "session/ages.h"
+#include "session/reading.h"
 #include "session/images.h"
 #include "session/inherit.h"
 #include "session/live.h"
@@ -61,7 +61,7 @@ static size_t used_slots;
 static struct {
 	__u32 depth, past;              /* the deepest image; the most blocks that were kept of one address */
 	__u64 hiding;                   /* rows that hide what was inherited */
-	__u64 readings, old, kept, gone, inexact; /* of old blocks: how many; of those that died meanwhile, those that were kept */
+	__u64 readings, old, sized, kept, gone, inexact; /* of old blocks, and of all: how many; of those that died meanwhile, those that were kept */
 	__u64 counted[DT_COUNTER_COUNT];
 } seen;
 static __u64 random_state;
@@ -474,7 +474,7 @@ int dt_table_each(int fd, size_t key_size, size_t value_size, dt_table_fn fn, vo
 	return each_row(host_map(HOST_MAP(&past)), sizeof(struct dt_past_key), fn, context);
 }
 
-uint64_t dt_ages_lost(const struct dt_session *unused)
+uint64_t dt_reading_lost(const struct dt_session *unused)
 {
 	(void)unused;
 	return reading_lost;
@@ -595,57 +595,91 @@ static void compare(void)
 				 (unsigned long long)counted[counter]);
 }
 
-/* ---- ages ---------------------------------------------------------------------------------------------------------------- */
+/* ---- readings ------------------------------------------------------------------------------------------------------------ */
 
+#define CLASSES 64
 
-/* What an image had of one traceback that was old. */
-static struct dt_old old_of(const struct image *image, __u32 slot, int domain, int caller, __u32 born_until)
+struct read_sums {
+	__u64 blocks[CLASSES], bytes[CLASSES], old_blocks, old_bytes;
+};
+
+/* What an image had of one traceback. */
+static struct read_sums sums_of(const struct image *image, int domain, int caller, const struct dt_reading *read)
 {
-	struct dt_old old = { .owner = owner_of(slot, domain), .traceback = numbers[caller] };
+	struct read_sums sums = { .old_blocks = 0 };
 
 	for (int i = 0; i < ADDRESSES; i++) {
 		const struct block *block = &image->blocks[domain][i];
+		unsigned number = 0;
 
-		if (!block->is_live || block->caller != caller || block->born > born_until)
+		if (!block->is_live || block->caller != caller)
 			continue;
-		old.blocks++;
-		old.bytes += block->bytes;
+		while (1ull << number < block->bytes)
+			number++;
+		sums.blocks[number] += read->sizes;
+		sums.bytes[number] += read->sizes ? block->bytes : 0;
+		sums.old_blocks += block->born <= read->born_until;
+		sums.old_bytes += block->born <= read->born_until ? block->bytes : 0;
 	}
-	return old;
+	return sums;
 }
 
-static void compare_old(const struct image *image, __u32 slot, const struct dt_ages_reading *is)
+static struct read_sums find_sums(const struct dt_owner *owner, __u64 traceback, const struct dt_reading *read)
+{
+	struct read_sums sums = { .old_blocks = 0 };
+
+	for (size_t i = 0; i < read->count; i++) {
+		const struct dt_blocks *blocks = &read->blocks[i];
+
+		if (memcmp(&blocks->owner, owner, sizeof(*owner)) || blocks->traceback != traceback)
+			continue;
+		assert_true(blocks->size_class < CLASSES);
+		assert_int_equal(sums.blocks[blocks->size_class], 0);
+		sums.blocks[blocks->size_class] = blocks->blocks;
+		sums.bytes[blocks->size_class] = blocks->bytes;
+		sums.old_blocks += blocks->old_blocks;
+		sums.old_bytes += blocks->old_bytes;
+	}
+	return sums;
+}
+
+static void compare_read(const struct image *image, __u32 slot, const struct dt_reading *is)
 {
 	for (int domain = 0; domain < DOMAINS; domain++)
 		for (int caller = 0; caller < CALLERS; caller++) {
-			struct dt_old want = old_of(image, slot, domain, caller, is->born_until), found = { .blocks = 0 };
+			struct dt_owner owner = owner_of(slot, domain);
+			struct read_sums want = sums_of(image, domain, caller, is), found = find_sums(&owner, numbers[caller], is);
 
-			for (size_t i = 0; i < is->count; i++) {
-				if (memcmp(&is->old[i].owner, &want.owner, sizeof(want.owner)) || is->old[i].traceback != want.traceback)
-					continue;
-				assert_int_equal(found.blocks, 0);
-				found = is->old[i];
-			}
-			if (found.blocks != want.blocks || found.bytes != want.bytes)
+			if (found.old_blocks != want.old_blocks || found.old_bytes != want.old_bytes)
 				fail_msg("image %u (slot %u, of process %d), domain %d, caller %d: %llu old blocks of %llu bytes, not %llu of %llu",
-					 image->number, slot, image->process, domain, caller, (unsigned long long)found.blocks,
-					 (unsigned long long)found.bytes, (unsigned long long)want.blocks, (unsigned long long)want.bytes);
-			seen.old += want.blocks;
+					 image->number, slot, image->process, domain, caller, (unsigned long long)found.old_blocks,
+					 (unsigned long long)found.old_bytes, (unsigned long long)want.old_blocks,
+					 (unsigned long long)want.old_bytes);
+			for (unsigned i = 0; i < CLASSES; i++) {
+				if (found.blocks[i] != want.blocks[i] || found.bytes[i] != want.bytes[i])
+					fail_msg("image %u (slot %u, of process %d), domain %d, caller %d: %llu blocks of %llu bytes of class "
+						 "%u, not %llu of %llu", image->number, slot, image->process, domain, caller,
+						 (unsigned long long)found.blocks[i], (unsigned long long)found.bytes[i], i,
+						 (unsigned long long)want.blocks[i], (unsigned long long)want.bytes[i]);
+				seen.sized += want.blocks[i];
+			}
+			seen.old += want.old_blocks;
 		}
 }
 
-/* A snapshot, of all images that there are then: what was old at its moment is read while they go on. */
-static void read_ages(void)
+/* A snapshot, of all images that there are then: what they had at its moment is read while they go on. */
+static void read_blocks(void)
 {
 	static struct dt_traced traced[HOST_SLOTS];
 	static struct image then[HOST_SLOTS];
 	struct dt_traced *list[HOST_SLOTS];
-	struct dt_ages_reading read = { .wanted = true };
+	struct dt_reading read = { .begun = true, .ages = !one_in(4), .sizes = one_in(2) };
 	size_t count = 0;
 
 	read.moment = DT_EPOCH_SEGMENT(epoch);
-	read.born_until = read.moment > 40 && !one_in(8) ? read.moment - random_below(40) : random_below(read.moment + 1);
-	reading = DT_SPAN(read.born_until, read.moment - (one_in(4) && read.moment ? 1 : 0));
+	if (read.ages)
+		read.born_until = read.moment > 40 && !one_in(8) ? read.moment - random_below(40) : random_below(read.moment + 1);
+	reading = DT_SPAN(read.sizes ? read.moment : read.born_until, read.moment - (one_in(4) && read.moment ? 1 : 0));
 	epoch += DT_EPOCH_TURN(epoch);
 	memcpy(then, images, sizeof(then));
 	for (__u32 slot = 0; slot < HOST_SLOTS; slot++)
@@ -655,14 +689,14 @@ static void read_ages(void)
 			list[count++] = &traced[slot];
 		}
 	is_reading = true;
-	assert_int_equal(dt_ages_read(&session, list, count, &read), 0);
+	assert_int_equal(dt_reading_read(&session, list, count, &read), 0);
 	is_reading = false;
-	for (__u32 slot = 0; slot < HOST_SLOTS && read.exact && read.born_until; slot++)
+	for (__u32 slot = 0; slot < HOST_SLOTS && read.exact && (read.born_until || read.sizes); slot++)
 		if (then[slot].is_used && !then[slot].is_let_go)
-			compare_old(&then[slot], slot, &read);
+			compare_read(&then[slot], slot, &read);
 	seen.readings++;
 	seen.inexact += !read.exact;
-	dt_ages_clear(&read);
+	dt_reading_clear(&read);
 	reading = 0;
 	seen.gone += reading_kept;
 	if (reading_kept)
@@ -709,7 +743,7 @@ static void test_histories(void **state)
 		for (int i = 1; i <= STEPS; i++) {
 			step();
 			if (i % 30 == 0)
-				read_ages();
+				read_blocks();
 			if (i % 20 == 0 || seed <= 50)
 				compare();
 		}
@@ -722,6 +756,7 @@ static void test_histories(void **state)
 	assert_true(seen.past >= 3);
 	assert_int_not_equal(seen.hiding, 0);
 	assert_true(seen.old > 10000);
+	assert_true(seen.sized > 10000);
 	assert_true(seen.gone > 1000);
 	assert_true(seen.inexact && seen.inexact < seen.readings / 4);
 	assert_int_not_equal(seen.counted[DT_COUNTER_processes_full], 0);

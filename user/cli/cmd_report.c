@@ -15,17 +15,12 @@ static void cleanup_snapshot(struct dt_snapshot **snapshot)
 /* As while tracing; filtered tables are tables. */
 static int write_report(const struct dt_options *options, const struct dt_snapshot *snapshot, const struct dt_log *log)
 {
-	struct dt_report_opts opts = {
-		.size = sizeof(opts),
-		.top = (size_t)options->top,
-		.processes = (size_t)options->processes,
-		.sort = options->sort,
-		.fold = options->fold,
-		.colour = dt_terminal_has_colour(stdout),
-		.columns = dt_terminal_columns(stdout),
-	};
-	int error = dt_report_write(snapshot, &opts, stdout);
+	struct dt_report_opts opts = dt_options_report(options);
+	int error;
 
+	opts.colour = dt_terminal_has_colour(stdout);
+	opts.columns = dt_terminal_columns(stdout);
+	error = dt_report_write(snapshot, &opts, stdout);
 	return error ? dt_log_error(log, error, "the report cannot be written: %s", strerror(-error)) : 0;
 }
 

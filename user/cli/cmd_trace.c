@@ -84,15 +84,7 @@ static int attach(const struct dt_options *options, const struct dt_log *log, st
 static int watch(const struct dt_options *options, const struct dt_log *log, struct dt_session *session,
 		 struct dt_output *output, pid_t command)
 {
-	struct dt_report_opts report = {
-		.size = sizeof(report),
-		.top = (size_t)options->top,
-		.processes = (size_t)options->processes,
-		.sort = options->sort,
-		.fold = options->fold,
-		.colour = dt_terminal_has_colour(stdout),
-		.columns = dt_terminal_columns(stdout),
-	};
+	struct dt_report_opts report = dt_options_report(options);
 	struct dt_watch_opts opts = {
 		.session = session,
 		.output = output,
@@ -105,6 +97,8 @@ static int watch(const struct dt_options *options, const struct dt_log *log, str
 	};
 	int status;
 
+	report.colour = dt_terminal_has_colour(stdout);
+	report.columns = dt_terminal_columns(stdout);
 	if (dt_watch_run(&opts) || (command && dt_session_command_status(session, &status)))
 		return fail(options);
 	if (!command)

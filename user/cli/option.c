@@ -194,6 +194,8 @@ const struct dt_option dt_option_table[DT_OPTION_COUNT + 1] = {
 	  "stop after so long" },
 	{ 0, "older-than", "DURATION", TRACE, set_duration, AT(older_than_ns), 0, 0, "a number above 0 and ms, s, m, h or d, as 60s",
 	  "show only live blocks that are at least so old, as 250ms, 60s, 5m or 1h: what may have leaked" },
+	{ 0, "sizes", NULL, TRACE, set_true, AT(sizes), 0, 0, NULL,
+	  "also of which sizes the live blocks are, by powers of two; each snapshot then reads all of them" },
 	{ 'o', "output", "FILE", TRACE, set_text, AT(output), 0, 0, "the name of a file",
 	  "append every snapshot to FILE, as a line of JSON; with %n in its name: one file a snapshot" },
 	{ 0, "top", "N", TRACE | REPORT | DIFF, set_number, AT(top), 1, UINT32_MAX, NULL,

@@ -197,6 +197,7 @@ struct dt_session_opts dt_options_session(const struct dt_options *options, cons
 		.stack = options->stack,
 		.raw_names = options->raw_names,
 		.older_than_ns = options->older_than_ns,
+		.sizes = options->sizes,
 		.patch_python = options->patch_python,
 		.debuginfod = options->debuginfod,
 		.children = options->children,
@@ -215,6 +216,17 @@ struct dt_filter_opts dt_options_filter(const struct dt_options *options)
 		.filters = options->filters,
 		.domains = options->domains,
 		.stack = options->stack,
+	};
+}
+
+struct dt_report_opts dt_options_report(const struct dt_options *options)
+{
+	return (struct dt_report_opts){
+		.size = sizeof(struct dt_report_opts),
+		.top = (size_t)options->top,
+		.processes = (size_t)options->processes,
+		.sort = options->sort,
+		.fold = options->fold,
 	};
 }
 

@@ -33,7 +33,7 @@ struct dt_options {
 	uint64_t top, processes, frame_limit;
 	enum dt_sort sort;
 	const char *stack;
-	bool fold, raw_names, debuginfod, patch_python;
+	bool sizes, fold, raw_names, debuginfod, patch_python;
 	bool children, all;
 	const char *comm, *user, *cgroup, *exe; /* of all only these */
 	const char *output;
@@ -52,5 +52,7 @@ struct dt_session_opts dt_options_session(const struct dt_options *options, cons
 /* The parts that say what is looked at in files, and how it is shown; group, if none is given, by traceback. */
 struct dt_filter_opts dt_options_filter(const struct dt_options *options);
 struct dt_statistics_opts dt_options_statistics(const struct dt_options *options);
+/* How a report of them all is shown; colour and columns are the terminal's. */
+struct dt_report_opts dt_options_report(const struct dt_options *options);
 
 #endif

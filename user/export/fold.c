@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "export/wrapper.h"
+#include "snapshot/sizes.h"
 
 struct fold {
 	const struct dt_snapshot *from;
@@ -150,6 +151,16 @@ static void add_trace(struct dt_snapshot_trace *sum, const struct dt_snapshot_tr
 	sum->old_bytes += trace->old_bytes;
 }
 
+/* Of traces that become one. */
+static int sum_sizes(struct fold *fold, const struct dt_snapshot_trace *traces, uint32_t count, struct dt_snapshot_sizes *sizes)
+{
+	struct dt_size_sums sums = { .blocks = { 0 } };
+
+	for (uint32_t i = 0; i < count; i++)
+		dt_size_sums_add(&sums, &traces[i].sizes);
+	return count > 1 ? dt_size_sums_keep(&sums, fold->to, sizes) : 0;
+}
+
 static int copy_traces(struct fold *fold)
 {
 	uint32_t count = fold->from->trace_count, index;
@@ -164,11 +175,13 @@ static int copy_traces(struct fold *fold)
 	}
 	qsort(traces, count, sizeof(*traces), compare_traces);
 	for (uint32_t i = 0; i < count && !error;) {
-		struct dt_snapshot_trace sum = traces[i++];
+		struct dt_snapshot_trace sum = traces[i];
+		uint32_t first = i++;
 
 		for (; i < count && !compare_traces(&sum, &traces[i]); i++)
 			add_trace(&sum, &traces[i], fold->from->domains[sum.domain].peak_bytes);
-		error = dt_snapshot_add_trace(fold->to, &sum, &index);
+		error = sum_sizes(fold, &traces[first], i - first, &sum.sizes);
+		error = error ? error : dt_snapshot_add_trace(fold->to, &sum, &index);
 	}
 	return error;
 }

@@ -16,7 +16,8 @@
 struct json {
 	yajl_gen gen;
 	FILE *out;
-	bool ages;                      /* the snapshot has them */
+	const struct dt_snapshot *snapshot;
+	bool ages;                      /* it has them */
 	int error;                      /* the first one; nothing is written after it */
 };
 
@@ -199,6 +200,23 @@ static void write_old(struct json *json, uint64_t blocks, uint64_t bytes)
 	key_number(json, "old_bytes", bytes);
 }
 
+/* [[upper_bytes, blocks, bytes], …] */
+static void write_sizes(struct json *json, bool sized, const struct dt_snapshot_sizes *sizes)
+{
+	if (!sized)
+		return;
+	key(json, "sizes");
+	yajl_gen_array_open(json->gen);
+	for (uint32_t i = 0; i < sizes->count; i++) {
+		yajl_gen_array_open(json->gen);
+		number(json, sizes->rows[i].upper_bytes);
+		number(json, sizes->rows[i].blocks);
+		number(json, sizes->rows[i].bytes);
+		yajl_gen_array_close(json->gen);
+	}
+	yajl_gen_array_close(json->gen);
+}
+
 static void write_domain(struct json *json, const struct dt_snapshot_domain *domain)
 {
 	key_number(json, "process", domain->process);
@@ -217,6 +235,9 @@ static void write_domain(struct json *json, const struct dt_snapshot_domain *dom
 	key_number_if(json, "in_libc_bytes", domain->compared, domain->in_libc_bytes);
 	key_number_if(json, "outside_libc_bytes", domain->compared, domain->outside_libc_bytes);
 	write_old(json, domain->old_blocks, domain->old_bytes);
+	write_sizes(json, domain->sized, &domain->sizes);
+	if (domain->sized)
+		key_bool(json, "sizes_exact", domain->sizes_exact);
 }
 
 static void write_trace(struct json *json, const struct dt_snapshot_trace *trace)
@@ -231,6 +252,7 @@ static void write_trace(struct json *json, const struct dt_snapshot_trace *trace
 	key_number(json, "at_peak_bytes", trace->at_peak_bytes);
 	key_number(json, "temporary", trace->temporary);
 	write_old(json, trace->old_blocks, trace->old_bytes);
+	write_sizes(json, json->snapshot->domains[trace->domain].sized, &trace->sizes);
 }
 
 static void write_traceback(struct json *json, const struct dt_snapshot_traceback *traceback)
@@ -312,7 +334,7 @@ static void write_document(struct json *json, const struct dt_snapshot *snapshot
 
 int dt_snapshot_write_json(const struct dt_snapshot *snapshot, FILE *out)
 {
-	struct json json = { .gen = yajl_gen_alloc(NULL), .out = out, .ages = snapshot->ages.older_than_ns };
+	struct json json = { .gen = yajl_gen_alloc(NULL), .out = out, .snapshot = snapshot, .ages = snapshot->ages.older_than_ns };
 
 	if (!json.gen)
 		return -ENOMEM;

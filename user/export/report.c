@@ -14,6 +14,7 @@
 #include "export/layer_table.h"
 #include "export/listing.h"
 #include "export/page.h"
+#include "export/size_line.h"
 #include "export/text.h"
 #include "export/traceback.h"
 #include "snapshot/snapshot.h"
@@ -191,6 +192,11 @@ static void print_peak_fault(const struct report *report, uint32_t domain)
 	dt_page_print_words(&report->page, DT_STYLE_BAD, 0, 2, words);
 }
 
+static int write_sizes(const struct report *report, uint32_t domain, const struct dt_snapshot_sizes *sizes, uint64_t blocks)
+{
+	return report->snapshot->domains[domain].sized ? dt_size_line_write(&report->page, sizes, blocks) : 0;
+}
+
 /* ---- sections ------------------------------------------------------------------------------------------------ */
 
 static int write_top(const struct report *report, uint32_t domain)
@@ -219,6 +225,7 @@ static int write_top(const struct report *report, uint32_t domain)
 		dt_page_print(page, DT_STYLE_PLAIN, ": %zu %straceback%s by %s\n", count, folded, count == 1 ? "" : "s",
 			      sorts[report->sort].figure);
 	print_peak_fault(report, domain);
+	error = write_sizes(report, domain, &report->snapshot->domains[domain].sizes, report->snapshot->domains[domain].live_blocks);
 	for (size_t i = 0; i < shown && !error; i++) {
 		const struct dt_snapshot_trace *trace = &report->snapshot->traces[indexes[i]];
 		struct amount amount = amount_of(trace);
@@ -228,7 +235,8 @@ static int write_top(const struct report *report, uint32_t domain)
 			dt_page_print(page, DT_STYLE_PLAIN, "\n");
 		snprintf(prefix, sizeof(prefix), "#%zu: ", i + 1);
 		print_amount(report, prefix, &amount);
-		error = dt_traceback_write(page, report->snapshot, trace->traceback, report->listing);
+		error = write_sizes(report, domain, &trace->sizes, trace->blocks);
+		error = error ? error : dt_traceback_write(page, report->snapshot, trace->traceback, report->listing);
 	}
 	if (shown < count && !error) {
 		dt_page_print(page, DT_STYLE_PLAIN, "\n");

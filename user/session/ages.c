@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "session/session.h"
-#include "session/skeleton.h"
 
 #define NS_PER_SECOND 1000000000u
 #define STEPS 60                        /* to a threshold, … */
@@ -89,7 +88,7 @@ void dt_ages_free(struct dt_ages *ages)
 	free(ages);
 }
 
-static uint64_t now_ns(void)
+uint64_t dt_ages_now(void)
 {
 	struct timespec now;
 
@@ -105,41 +104,5 @@ void dt_session_step(struct dt_session *session)
 	if (session->ages->timer_fd < 0 || read(session->ages->timer_fd, &times, sizeof(times)) != sizeof(times))
 		return;
 	segment = dt_collect_step(session->collect);
-	dt_ages_note(session->ages, segment, now_ns());  /* behind the step: nothing of the segment is younger */
-}
-
-/* ---- the moment -------------------------------------------------------------------------------------------------- */
-
-uint64_t dt_ages_lost(const struct dt_session *session)
-{
-	return __atomic_load_n(&session->bpf->bss->reading_lost, __ATOMIC_SEQ_CST);
-}
-
-void dt_ages_begin(struct dt_session *session, struct dt_ages_reading *reading)
-{
-	uint64_t now = now_ns(), segment = DT_EPOCH_SEGMENT(__atomic_load_n(&session->bpf->bss->epoch, __ATOMIC_SEQ_CST));
-	struct dt_age_step step = { 0 };
-
-	*reading = (struct dt_ages_reading){ .wanted = session->ages->older_than_ns };
-	if (!reading->wanted)
-		return;
-	if (dt_ages_find(session->ages, now, &step))
-		reading->age_ns = now - step.time_ns;
-	reading->born_until = step.segment;
-	reading->kept_before = __atomic_load_n(&session->bpf->bss->reading_kept, __ATOMIC_SEQ_CST);
-	reading->lost_before = dt_ages_lost(session);
-	__atomic_store_n(&session->bpf->bss->reading, DT_SPAN(step.segment, segment), __ATOMIC_SEQ_CST);
-}
-
-int dt_ages_end(struct dt_session *session, struct dt_ages_reading *reading)
-{
-	int error = 0;
-
-	if (!reading->wanted)
-		return 0;
-	reading->wanted = false;
-	__atomic_store_n(&session->bpf->bss->reading, 0, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&session->bpf->bss->reading_kept, __ATOMIC_SEQ_CST) != reading->kept_before)
-		error = dt_session_sweep_past(session);
-	return error;
+	dt_ages_note(session->ages, segment, dt_ages_now());  /* behind the step: nothing of the segment is younger */
 }

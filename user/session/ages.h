@@ -4,10 +4,8 @@
  *
  * A row has no time, only the segment in which its block was born. While ages are asked for, a timer steps the clock of segments, and
  * what is kept of each step is when it was: everything that was born in the segment that it ended, or before, is at least as old as that.
- * So the blocks that are told are exactly those that were born before one known instant, which is never later than asked for.
- *
- * The rows are read while the processes go on. A snapshot is an heir of all images that is forked off at its moment: what dies
- * later is kept until it has been read, and what was live at that moment is read exactly.
+ * So the blocks that are told (session/reading.h) are exactly those that were born before one known instant, which is never later than
+ * asked for.
  */
 #ifndef DT_SESSION_AGES_H
 #define DT_SESSION_AGES_H
@@ -16,12 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <linux/types.h>
-
-#include <domtrace/wire.h>
-
 struct dt_session;
-struct dt_traced;
 
 /* A step of the clock. */
 struct dt_age_step {
@@ -42,6 +35,8 @@ struct dt_ages {
 uint64_t dt_ages_interval(uint64_t older_than_ns);
 /* Notes a step of which others may be forgotten: those that will not be asked for again. */
 void dt_ages_note(struct dt_ages *ages, uint32_t segment, uint64_t time_ns);
+/* CLOCK_MONOTONIC. */
+uint64_t dt_ages_now(void);
 /* The last step that is old enough. False: there is none. */
 bool dt_ages_find(const struct dt_ages *ages, uint64_t now_ns, struct dt_age_step *ret_step);
 
@@ -51,34 +46,5 @@ void dt_ages_free(struct dt_ages *ages);
 
 /* Steps the clock if it is time. */
 void dt_session_step(struct dt_session *session);
-
-/* Old blocks of one traceback. */
-struct dt_old {
-	struct dt_owner owner;
-	uint64_t traceback;
-	uint64_t blocks, bytes;
-};
-
-/* What a snapshot reads of ages. */
-struct dt_ages_reading {
-	bool wanted;
-	bool exact;
-	uint32_t born_until, moment;    /* segments: the last one of old blocks (0: none), the last one of the snapshot */
-	uint64_t age_ns;                /* how long before the turn the first of them ended; 0: there is none */
-	uint64_t kept_before, lost_before;
-	struct dt_old *old;
-	size_t count;
-};
-
-/* Before the turn of the epoch: from now on what dies is kept. */
-void dt_ages_begin(struct dt_session *session, struct dt_ages_reading *reading);
-/* Behind it, which has filled in `moment`. The processes know what they inherited. -ENOMEM, or what the kernel says of the tables. */
-int dt_ages_read(struct dt_session *session, struct dt_traced *const *processes, size_t count, struct dt_ages_reading *reading);
-/* Nothing is kept any more. To be called in any case, once or more. */
-int dt_ages_end(struct dt_session *session, struct dt_ages_reading *reading);
-/* How many blocks there was no room to keep for those that read, ever. */
-uint64_t dt_ages_lost(const struct dt_session *session);
-/* Forgets what was read. */
-void dt_ages_clear(struct dt_ages_reading *reading);
 
 #endif

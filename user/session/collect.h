@@ -13,8 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "session/ages.h"
 #include "session/live.h"
+#include "session/reading.h"
 #include "session/traced.h"
 #include "session/tracebacks.h"
 #include "snapshot/snapshot.h"
@@ -37,9 +37,9 @@ uint32_t dt_collect_step(struct dt_collect *collect);
 int dt_collect_turn(struct dt_collect *collect, uint32_t *ret_segment);
 /* Reads what was written before the last turn. */
 int dt_collect_read(struct dt_collect *collect);
-/* Adds domains and traces of the processes (the first rows of the snapshot's, in this order), what of them is old, and the counters. */
+/* Adds domains and traces of the processes (the first rows of the snapshot's, in this order), what was read of their blocks, and the counters. */
 int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *processes, size_t count, struct dt_tracebacks *tracebacks,
-		    const struct dt_ages_reading *ages, struct dt_snapshot *snapshot);
+		    const struct dt_reading *reading, struct dt_snapshot *snapshot);
 /* Forgets all traces whose generation is not that of their image, here and in the kernel. */
 int dt_collect_forget(struct dt_collect *collect);
 /*

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "session/skeleton.h"
+#include "snapshot/sizes.h"
 
 /* All but what was live at the domain's peak. */
 static struct dt_tally row_sum(const struct dt_collect_row *row)
@@ -328,33 +329,50 @@ static int check_peaks(struct dt_snapshot *snapshot)
 	return 0;
 }
 
-/* Old blocks are among those that are there: on the rows of their domain and of their traceback, which there are. */
-static int add_old(struct fill *fill, const struct dt_old *old)
+/* Blocks that were read are among those that are there: on the rows of their domain and of their traceback, which there are. */
+static int add_blocks(struct fill *fill, const struct dt_blocks *blocks, uint32_t *ret_trace)
 {
-	const struct index *domain = index_find(fill->domains, owner_key(&old->owner), 0), *trace = NULL;
-	uint64_t number = index_find(fill->folded, owner_key(&old->owner), old->traceback) ? DT_TRACEBACK_LOST : old->traceback;
+	const struct index *domain = index_find(fill->domains, owner_key(&blocks->owner), 0), *trace = NULL;
+	uint64_t number = index_find(fill->folded, owner_key(&blocks->owner), blocks->traceback) ? DT_TRACEBACK_LOST : blocks->traceback;
 	uint32_t traceback;
 	bool cut;
 	int error;
 
 	if (!domain)
 		return -EBADMSG;
-	error = dt_tracebacks_copy(fill->tracebacks, fill->by_slot[dt_owner_slot(&old->owner)]->image, number, fill->snapshot,
+	error = dt_tracebacks_copy(fill->tracebacks, fill->by_slot[dt_owner_slot(&blocks->owner)]->image, number, fill->snapshot,
 				   &traceback, &cut);
 	if (error)
 		return error;
 	trace = index_find(fill->traces, domain->index, traceback);
 	if (!trace)
 		return -EBADMSG;
-	fill->snapshot->domains[domain->index].old_blocks += old->blocks;
-	fill->snapshot->domains[domain->index].old_bytes += old->bytes;
-	fill->snapshot->traces[trace->index].old_blocks += old->blocks;
-	fill->snapshot->traces[trace->index].old_bytes += old->bytes;
+	fill->snapshot->domains[domain->index].old_blocks += blocks->old_blocks;
+	fill->snapshot->domains[domain->index].old_bytes += blocks->old_bytes;
+	fill->snapshot->traces[trace->index].old_blocks += blocks->old_blocks;
+	fill->snapshot->traces[trace->index].old_bytes += blocks->old_bytes;
+	*ret_trace = trace->index;
 	return 0;
 }
 
+static int add_reading(struct fill *fill, const struct dt_reading *reading)
+{
+	DT_FREE struct dt_sized *sized = calloc(reading->count + 1, sizeof(*sized));
+	int error = sized ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < reading->count && !error; i++) {
+		const struct dt_blocks *blocks = &reading->blocks[i];
+
+		error = add_blocks(fill, blocks, &sized[i].trace);
+		sized[i].size_class = blocks->size_class;
+		sized[i].blocks = blocks->blocks;
+		sized[i].bytes = blocks->bytes;
+	}
+	return !error && reading->sizes ? dt_sizes_set(fill->snapshot, sized, reading->count) : error;
+}
+
 int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *processes, size_t count, struct dt_tracebacks *tracebacks,
-		    const struct dt_ages_reading *ages, struct dt_snapshot *snapshot)
+		    const struct dt_reading *reading, struct dt_snapshot *snapshot)
 {
 	struct fill *fill = calloc(1, sizeof(*fill));
 	int error = fill ? dt_tracebacks_begin(tracebacks) : -ENOMEM;
@@ -381,8 +399,8 @@ int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *process
 		error = fill_pass(fill, false);
 	if (!error)
 		error = check_peaks(snapshot);
-	for (size_t i = 0; i < ages->count && !error; i++)
-		error = add_old(fill, &ages->old[i]);
+	if (!error)
+		error = add_reading(fill, reading);
 	if (fill) {
 		index_clear(&fill->folded);
 		index_clear(&fill->domains);

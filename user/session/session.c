@@ -260,6 +260,7 @@ static int session_start(struct dt_session *session, const struct dt_session_opt
 		error = dt_collect_new(session->bpf, &session->live, &session->collect);
 	if (!error)
 		error = start_ages(session, opts);
+	session->sizes = opts->sizes;
 	if (!error)
 		error = start_naming(session, opts);
 	if (!error)

@@ -18,6 +18,7 @@
 #include "session/live.h"
 #include "session/module.h"
 #include "session/publish.h"
+#include "session/reading.h"
 #include "session/tables.h"
 #include "session/traced.h"
 #include "session/tracebacks.h"
@@ -50,6 +51,7 @@ struct dt_session {
 	struct dt_tracebacks *tracebacks;
 	struct dt_collect *collect;
 	struct dt_ages *ages;
+	bool sizes;                     /* are asked for */
 	struct dt_traced **processes;
 	size_t process_count;
 	struct dt_traced *by_slot[DT_PROCESSES_MAX];

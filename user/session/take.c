@@ -78,13 +78,15 @@ static int fill_header(const struct dt_session *session, const char *label, cons
 }
 
 /* Turns the epoch and reads what it closed. Records first: those of every row that is read must be there. */
-static int read_tables(struct dt_session *session, struct dt_snapshot *snapshot, struct timespec *ret_now, struct dt_ages_reading *ages)
+static int read_tables(struct dt_session *session, struct dt_snapshot *snapshot, struct timespec *ret_now, struct dt_reading *reading)
 {
 	int error = dt_session_dispatch(session);
 
-	dt_ages_begin(session, ages);
+	dt_reading_begin(session, reading);
 	if (!error)
-		error = dt_collect_turn(session->collect, &ages->moment);
+		error = dt_collect_turn(session->collect, &reading->moment);
+	if (!error)
+		dt_reading_turn(session, reading);
 	clock_gettime(CLOCK_REALTIME, &snapshot->time);
 	clock_gettime(CLOCK_MONOTONIC, ret_now);
 	if (!error)
@@ -151,29 +153,29 @@ static void check_python_calls(struct dt_session *session, struct dt_traced *con
 			session->python_unseen += !dt_python_calls_check(&processes[i]->python_calls, processes[i]->pid);
 }
 
-/* The old blocks. What is kept of them is kept until they have been read: the names of all come later, and may take long. */
-static int read_ages(struct dt_session *session, struct dt_traced *const *processes, size_t count, struct dt_ages_reading *ages,
+/* The blocks. What is kept of them is kept until they have been read: the names of all come later, and may take long. */
+static int read_blocks(struct dt_session *session, struct dt_traced *const *processes, size_t count, struct dt_reading *reading,
 		     struct dt_snapshot *snapshot)
 {
-	int error = dt_ages_read(session, processes, count, ages);
+	int error = dt_reading_read(session, processes, count, reading);
 
 	snapshot->ages = (struct dt_snapshot_ages){
 		.older_than_ns = session->ages->older_than_ns,
-		.age_ns = ages->age_ns,
-		.exact = ages->exact,
+		.age_ns = reading->age_ns,
+		.exact = reading->ages && reading->exact,
 	};
-	return error ? error : dt_ages_end(session, ages);
+	return error ? error : dt_reading_end(session, reading);
 }
 
 static int fill_snapshot(struct dt_session *session, const char *label, bool ended, const struct timespec *now,
-			 struct dt_ages_reading *ages, struct dt_snapshot *snapshot)
+			 struct dt_reading *reading, struct dt_snapshot *snapshot)
 {
 	size_t count;
 	DT_FREE struct dt_traced **chosen = choose_processes(session, ended, &count);
 	int error = chosen ? dt_inherit_find(session->bpf, &session->live, chosen, count, session->tracebacks) : -ENOMEM;
 
 	if (!error)
-		error = read_ages(session, chosen, count, ages, snapshot);
+		error = read_blocks(session, chosen, count, reading, snapshot);
 	if (!error)
 		error = find_names(session);
 	if (!error)
@@ -181,7 +183,7 @@ static int fill_snapshot(struct dt_session *session, const char *label, bool end
 	if (!error)
 		error = add_processes(session, chosen, count, snapshot);
 	if (!error)
-		error = dt_collect_fill(session->collect, chosen, count, session->tracebacks, ages, snapshot);
+		error = dt_collect_fill(session->collect, chosen, count, session->tracebacks, reading, snapshot);
 	if (!error)
 		error = dt_layers_read(session, chosen, count, is_spared(snapshot), moment_of(session, snapshot), snapshot);
 	check_python_calls(session, chosen, count);
@@ -193,17 +195,17 @@ static int fill_snapshot(struct dt_session *session, const char *label, bool end
 
 static int take(struct dt_session *session, const char *label, bool ended, struct dt_snapshot **ret_snapshot)
 {
-	DT_CLEANUP(dt_ages_clear) struct dt_ages_reading ages = { 0 };
+	DT_CLEANUP(dt_reading_clear) struct dt_reading reading = { 0 };
 	struct dt_snapshot *snapshot;
 	struct timespec now;
 	int error = dt_snapshot_new(&snapshot), ended_reading;
 
 	if (error)
 		return error;
-	error = read_tables(session, snapshot, &now, &ages);
+	error = read_tables(session, snapshot, &now, &reading);
 	if (!error)
-		error = fill_snapshot(session, label, ended, &now, &ages, snapshot);
-	ended_reading = dt_ages_end(session, &ages);
+		error = fill_snapshot(session, label, ended, &now, &reading, snapshot);
+	ended_reading = dt_reading_end(session, &reading);
 	error = error ? error : ended_reading;
 	if (error) {
 		dt_snapshot_free(snapshot);

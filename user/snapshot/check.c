@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "snapshot/sizes.h"
 #include "snapshot/snapshot.h"
 
 /* What the traces of one domain add up to. */
@@ -165,6 +166,18 @@ static int check_ages(struct dt_snapshot *s, const char **ret_reason)
 	return 0;
 }
 
+/* Behind the sums: those of the classes do not overflow, either. */
+static int check_sizes(struct dt_snapshot *s, const char **ret_reason)
+{
+	uint32_t domain;
+	int error = dt_sizes_check(s, &domain);
+
+	if (error != -EBADMSG)
+		return error;
+	return broken(s, ret_reason, "size classes of domain %u (%s), or of its traces, are none, or do not add up to what is live", domain,
+		      s->domains[domain].name);
+}
+
 int dt_snapshot_check(struct dt_snapshot *snapshot, const char **ret_reason)
 {
 	DT_FREE struct sums *sums = NULL;
@@ -195,5 +208,6 @@ int dt_snapshot_check(struct dt_snapshot *snapshot, const char **ret_reason)
 		if (!error)
 			error = check_layers(snapshot, i, ret_reason);
 	}
-	return error ? error : check_ages(snapshot, ret_reason);
+	error = error ? error : check_ages(snapshot, ret_reason);
+	return error ? error : check_sizes(snapshot, ret_reason);
 }

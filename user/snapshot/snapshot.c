@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "snapshot/arena.h"
 #include "snapshot/interned.h"
+#include "snapshot/sizes.h"
 
 #define ROWS_FIRST 16u                  /* a table's first room; a power of two */
 
@@ -77,6 +78,11 @@ const char *dt_snapshot_string(struct dt_snapshot *snapshot, const char *string)
 	if (!entry)
 		entry = dt_interned_add(&store->strings, &store->arena, string, size, hash, 0);
 	return entry ? (const char *)entry->bytes : NULL;
+}
+
+void *dt_snapshot_bytes(struct dt_snapshot *snapshot, size_t size)
+{
+	return dt_arena_alloc(&snapshot->store->arena, size);
 }
 
 /* Replaces *text by the snapshot's own copy. */
@@ -150,6 +156,7 @@ int dt_snapshot_add_domain(struct dt_snapshot *snapshot, const struct dt_snapsho
 	struct dt_snapshot_domain own = *row;
 	int error = own_string(snapshot, &own.name);
 
+	error = error ? error : dt_sizes_own(snapshot, &own.sizes);
 	if (!error)
 		error = RESERVE_ROW(snapshot->domains, snapshot->domain_count);
 	if (error)
@@ -161,12 +168,14 @@ int dt_snapshot_add_domain(struct dt_snapshot *snapshot, const struct dt_snapsho
 
 int dt_snapshot_add_trace(struct dt_snapshot *snapshot, const struct dt_snapshot_trace *row, uint32_t *ret_index)
 {
-	int error = RESERVE_ROW(snapshot->traces, snapshot->trace_count);
+	struct dt_snapshot_trace own = *row;
+	int error = dt_sizes_own(snapshot, &own.sizes);
 
+	error = error ? error : RESERVE_ROW(snapshot->traces, snapshot->trace_count);
 	if (error)
 		return error;
 	*ret_index = snapshot->trace_count++;
-	snapshot->traces[*ret_index] = *row;
+	snapshot->traces[*ret_index] = own;
 	return 0;
 }
 

@@ -51,6 +51,17 @@ struct dt_snapshot_ages {
 	bool exact;                     /* no block could be missed that went while the blocks were read */
 };
 
+/* Live blocks by size class (snapshot/sizes.h): the classes that are not empty, the smallest first. */
+struct dt_snapshot_size {
+	uint64_t upper_bytes;           /* a power of two: its blocks have at most so many bytes, and more than half of it */
+	uint64_t blocks, bytes;
+};
+
+struct dt_snapshot_sizes {
+	const struct dt_snapshot_size *rows;
+	uint32_t count;
+};
+
 struct dt_snapshot_process {
 	pid_t pid, ppid;
 	uint64_t start_time_ns;         /* after boot */
@@ -76,6 +87,9 @@ struct dt_snapshot_domain {
 	uint64_t old_blocks, old_bytes; /* of the live ones: struct dt_snapshot_ages */
 	bool compared;                  /* with libc's blocks, which never is libc itself: where its process has layers */
 	uint64_t in_libc_bytes, outside_libc_bytes; /* of its blocks as they were read then */
+	bool sized;                     /* there are sizes, also of its traces */
+	bool sizes_exact;               /* they add up to all live blocks; else some of these are of no class */
+	struct dt_snapshot_sizes sizes;
 };
 
 struct dt_snapshot_trace {
@@ -86,6 +100,7 @@ struct dt_snapshot_trace {
 	uint64_t at_peak_bytes;         /* live when its domain first came to its peak_bytes */
 	uint64_t temporary;
 	uint64_t old_blocks, old_bytes;
+	struct dt_snapshot_sizes sizes;
 };
 
 struct dt_snapshot_traceback {
@@ -135,6 +150,9 @@ void dt_snapshot_free(struct dt_snapshot *snapshot);
 /* The string, owned by the snapshot; the same pointer for equal strings. NULL in, NULL out; NULL also for no memory. */
 const char *dt_snapshot_string(struct dt_snapshot *snapshot, const char *string);
 
+/* Memory that the snapshot owns, aligned for any object, not cleared. NULL: no memory. */
+void *dt_snapshot_bytes(struct dt_snapshot *snapshot, size_t size);
+
 /* Each copies a row (its strings, its vectors) to the end of its table. -ENOMEM, -EOVERFLOW (2^32 rows). */
 int dt_snapshot_add_process(struct dt_snapshot *snapshot, const struct dt_snapshot_process *row, uint32_t *ret_index);
 int dt_snapshot_add_domain(struct dt_snapshot *snapshot, const struct dt_snapshot_domain *row, uint32_t *ret_index);
@@ -152,7 +170,8 @@ int dt_snapshot_append_frame(struct dt_snapshot *snapshot, const struct dt_snaps
 bool dt_snapshot_is_complete(const struct dt_snapshot *snapshot);
 /*
  * Checks what must hold in every snapshot: indexes in range; in each domain live = allocations − frees, and the sums
- * over its traces equal its own figures, that at its peak where it says so; parts of memory and exact layers add up to the whole. 0, or -EBADMSG with *ret_reason a sentence owned by the snapshot.
+ * over its traces equal its own figures, that at its peak where it says so; parts of memory and exact layers add up to the whole; so do size
+ * classes. 0, or -EBADMSG with *ret_reason a sentence owned by the snapshot.
  */
 int dt_snapshot_check(struct dt_snapshot *snapshot, const char **ret_reason);
 

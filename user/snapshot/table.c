@@ -142,6 +142,46 @@ static bool read_source(struct dt_field_reader *reader, void *row)
 	return true;
 }
 
+/* [[upper_bytes, blocks, bytes], …] */
+static bool read_sizes(struct dt_field_reader *reader, struct dt_snapshot_sizes *sizes)
+{
+	struct dt_table_state *state = reader->context;
+	bool first = true;
+
+	if (!dt_json_open(reader->json, '['))
+		return false;
+	for (sizes->count = 0; dt_json_next(reader->json, ']', &first); sizes->count++) {
+		uint64_t numbers[3];
+		bool first_number = true;
+
+		if (sizes->count == DT_SIZE_CLASSES)
+			return fail(reader, -EBADMSG, "there are more size classes than powers of two");
+		if (!dt_json_open(reader->json, '['))
+			return false;
+		for (size_t i = 0; i < DT_ARRAY_SIZE(numbers); i++)
+			if (!dt_json_next(reader->json, ']', &first_number) || !dt_json_u64(reader->json, UINT64_MAX, &numbers[i]))
+				return fail(reader, -EBADMSG, "a size class has less than three numbers");
+		if (dt_json_next(reader->json, ']', &first_number))
+			return fail(reader, -EBADMSG, "a size class has more than three numbers");
+		state->sizes[sizes->count] = (struct dt_snapshot_size){ numbers[0], numbers[1], numbers[2] };
+	}
+	sizes->rows = state->sizes;
+	return !dt_json_error(reader->json);
+}
+
+static bool read_domain_sizes(struct dt_field_reader *reader, void *row)
+{
+	struct dt_snapshot_domain *domain = row;
+
+	domain->sized = true;
+	return read_sizes(reader, &domain->sizes);
+}
+
+static bool read_trace_sizes(struct dt_field_reader *reader, void *row)
+{
+	return read_sizes(reader, &((struct dt_snapshot_trace *)row)->sizes);
+}
+
 static const struct dt_field domain_fields[] = {
 	DT_FIELD(dt_snapshot_domain, process, NEEDED),
 	DT_FIELD(dt_snapshot_domain, name, NEEDED),
@@ -160,6 +200,8 @@ static const struct dt_field domain_fields[] = {
 	DT_FIELD(dt_snapshot_domain, old_bytes, OPTIONAL),
 	DT_FIELD_KNOWN(dt_snapshot_domain, in_libc_bytes, compared, MAYBE),
 	DT_FIELD_KNOWN(dt_snapshot_domain, outside_libc_bytes, compared, MAYBE),
+	DT_FIELD_READ("sizes", read_domain_sizes, OPTIONAL),
+	DT_FIELD(dt_snapshot_domain, sizes_exact, OPTIONAL),
 };
 
 static const struct dt_field trace_fields[] = {
@@ -174,6 +216,7 @@ static const struct dt_field trace_fields[] = {
 	DT_FIELD(dt_snapshot_trace, temporary, OPTIONAL),
 	DT_FIELD(dt_snapshot_trace, old_blocks, OPTIONAL),
 	DT_FIELD(dt_snapshot_trace, old_bytes, OPTIONAL),
+	DT_FIELD_READ("sizes", read_trace_sizes, OPTIONAL),
 };
 
 /* ---- tracebacks ----------------------------------------------------------------------------------------------- */

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "snapshot/field.h"
+#include "snapshot/sizes.h"
 
 #define DT_TABLE_TRUNCATION_SIZE 64
 
@@ -19,6 +20,7 @@ struct dt_table_state {
 	size_t frames_room;
 	const char **words;             /* of the command being read, with a NULL behind them */
 	size_t words_room;
+	struct dt_snapshot_size sizes[DT_SIZE_CLASSES]; /* of the row being read */
 	char truncation[DT_TABLE_TRUNCATION_SIZE]; /* why a traceback ends early, as nothing here is called; "" for none */
 };
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "snapshot/sizes.h"
 
 /* The sums of the traces that are left, in domains of which some are gone. */
 static void close_domains(struct dt_snapshot *snapshot, const bool *lost)
@@ -78,5 +79,5 @@ int dt_traces_keep(struct dt_snapshot *snapshot, const bool *kept)
 	snapshot->trace_count = count;
 	close_peaks(snapshot, lost, sums);
 	close_domains(snapshot, lost);
-	return 0;
+	return dt_sizes_sum(snapshot);
 }

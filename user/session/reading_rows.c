@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* ages_read: the old blocks at the moment of a snapshot, summed up by traceback. */
+/* reading_rows: the live blocks at the moment of a snapshot, summed up by traceback and size class. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,12 +9,13 @@
 
 #include "base/cleanup.h"
 #include "base/room.h"
-#include "session/ages.h"
 #include "session/images.h"
 #include "session/inherit.h"
+#include "session/reading.h"
 #include "session/session.h"
 #include "session/skeleton.h"
 #include "session/table.h"
+#include "snapshot/sizes.h"
 
 /* A row of a block that is known by its address and the segment of its birth. */
 struct row {
@@ -37,14 +38,14 @@ struct counted {
 struct sum {
 	struct {
 		struct dt_owner owner;
-		uint64_t traceback;
+		uint64_t traceback, size_class;
 	} key;
-	uint64_t blocks, bytes;
+	uint64_t blocks, bytes, old_blocks, old_bytes;
 	UT_hash_handle hh;
 };
 
 struct read {
-	const struct dt_ages_reading *reading;
+	const struct dt_reading *reading;
 	const struct dt_traced *by_slot[DT_PROCESSES_MAX]; /* NULL: none of those that are read */
 	struct counted *counted;
 	size_t counted_count, counted_room;
@@ -67,14 +68,19 @@ static void read_clear(struct read *read)
 	free(read);
 }
 
-void dt_ages_clear(struct dt_ages_reading *reading)
+void dt_reading_clear(struct dt_reading *reading)
 {
-	free(reading->old);
-	reading->old = NULL;
+	free(reading->blocks);
+	reading->blocks = NULL;
 	reading->count = 0;
 }
 
 /* ---- counting ---------------------------------------------------------------------------------------------------- */
+
+static bool is_old(const struct read *read, uint64_t span)
+{
+	return DT_SPAN_BORN(span) <= read->reading->born_until;
+}
 
 static int add_row(struct rows *rows, const struct dt_block_key *key, const struct dt_block *block)
 {
@@ -84,9 +90,11 @@ static int add_row(struct rows *rows, const struct dt_block_key *key, const stru
 	return 0;
 }
 
+/* A block that was there at the moment: its span tells when it was born, or, if it was inherited, when it was in an ancestor. */
 static int add_sum(struct read *read, const struct dt_block_key *key, const struct dt_block *block)
 {
-	struct sum *sum, probe = { .key = { key->owner, block->traceback } };
+	uint64_t bytes = block->bytes & DT_BLOCK_BYTES_MASK;
+	struct sum *sum, probe = { .key = { key->owner, block->traceback, read->reading->sizes ? dt_size_class(bytes) : 0 } };
 
 	if (!read->last || memcmp(&read->last->key, &probe.key, sizeof(probe.key))) {
 		HASH_FIND(hh, read->sums, &probe.key, sizeof(probe.key), sum);
@@ -99,8 +107,14 @@ static int add_sum(struct read *read, const struct dt_block_key *key, const stru
 		}
 		read->last = sum;
 	}
-	read->last->blocks++;
-	read->last->bytes += block->bytes & DT_BLOCK_BYTES_MASK;
+	if (read->reading->sizes) {
+		read->last->blocks++;
+		read->last->bytes += bytes;
+	}
+	if (is_old(read, block->span)) {
+		read->last->old_blocks++;
+		read->last->old_bytes += bytes;
+	}
 	return 0;
 }
 
@@ -117,12 +131,13 @@ static bool is_heir(const struct dt_traced *traced)
 	return traced->inherited_count && traced->generation == 1;
 }
 
-/* Was a block of the process's own there at the moment, and was it old? A clear has forgotten what was born before. */
-static bool is_old(const struct read *read, const struct dt_traced *traced, uint64_t span)
+/* Was a block of the process's own there at the moment, and is it wanted? A clear has forgotten what was born before. */
+static bool is_wanted(const struct read *read, const struct dt_traced *traced, uint64_t span)
 {
 	uint32_t born = DT_SPAN_BORN(span), died = DT_SPAN_DIED(span);
 
-	return born && born <= read->reading->born_until && born >= traced->generation && (!died || died > read->reading->moment);
+	return born && born <= read->reading->moment && born >= traced->generation && (!died || died > read->reading->moment) &&
+	       (read->reading->sizes || is_old(read, span));
 }
 
 static int take_live(void *context, const void *row_key, const void *value)
@@ -137,7 +152,7 @@ static int take_live(void *context, const void *row_key, const void *value)
 		return 0;
 	if (is_heir(traced))
 		error = add_row(&read->own, key, block);
-	if (error || !is_old(read, traced, block->span))
+	if (error || !is_wanted(read, traced, block->span))
 		return error;
 	error = dt_room_make(&read->counted, read->counted_count, &read->counted_room, sizeof(*read->counted));
 	if (error)
@@ -158,7 +173,7 @@ static int take_past(void *context, const void *row_key, const void *value)
 		return 0;
 	if (is_heir(traced))
 		error = add_row(&read->own, &key->block, block);
-	return error || !is_old(read, traced, block->span) ? error : add_row(&read->moved, &key->block, block);
+	return error || !is_wanted(read, traced, block->span) ? error : add_row(&read->moved, &key->block, block);
 }
 
 #define COMPARE(left, right) do { if ((left) != (right)) return (left) < (right) ? -1 : 1; } while (0)
@@ -248,7 +263,7 @@ static int take_inherited(void *context, const struct dt_block_key *key, const s
 {
 	struct read *read = context;
 
-	return DT_SPAN_BORN(block->span) <= read->reading->born_until && is_there(read, key) ? add_sum(read, key, block) : 0;
+	return (read->reading->sizes || is_old(read, block->span)) && is_there(read, key) ? add_sum(read, key, block) : 0;
 }
 
 /* An exec lets go of what the program before it had inherited, before that is taken out. */
@@ -279,22 +294,42 @@ static int read_inherited(struct dt_session *session, struct dt_traced *const *p
 
 /* ---- all of it --------------------------------------------------------------------------------------------------- */
 
-static int keep_sums(const struct read *read, struct dt_ages_reading *reading)
+static int keep_sums(const struct read *read, struct dt_reading *reading)
 {
-	reading->old = calloc(HASH_COUNT(read->sums) + 1, sizeof(*reading->old));
-	if (!reading->old)
+	reading->blocks = calloc(HASH_COUNT(read->sums) + 1, sizeof(*reading->blocks));
+	if (!reading->blocks)
 		return -ENOMEM;
 	for (const struct sum *sum = read->sums; sum; sum = sum->hh.next)
-		reading->old[reading->count++] = (struct dt_old){ sum->key.owner, sum->key.traceback, sum->blocks, sum->bytes };
+		reading->blocks[reading->count++] = (struct dt_blocks){
+			.owner = sum->key.owner,
+			.traceback = sum->key.traceback,
+			.size_class = (unsigned)sum->key.size_class,
+			.blocks = sum->blocks,
+			.bytes = sum->bytes,
+			.old_blocks = sum->old_blocks,
+			.old_bytes = sum->old_bytes,
+		};
 	return 0;
 }
 
-int dt_ages_read(struct dt_session *session, struct dt_traced *const *processes, size_t count, struct dt_ages_reading *reading)
+/* In this order: what is moved from `live` to `past` meanwhile is read at least once. */
+static int read_rows(struct dt_session *session, struct dt_traced *const *processes, size_t count, struct read *read, bool *exact)
+{
+	int error = dt_live_each(&session->live, take_live, read);
+
+	if (!error)
+		error = dt_table_each(bpf_map__fd(session->bpf->maps.past), sizeof(struct dt_past_key), sizeof(struct dt_block), take_past, read);
+	if (!error)
+		error = count_moved(read);
+	return error ? error : read_inherited(session, processes, count, read, exact);
+}
+
+int dt_reading_read(struct dt_session *session, struct dt_traced *const *processes, size_t count, struct dt_reading *reading)
 {
 	struct read *read;
-	int error;
+	int error = 0;
 
-	if (!reading->wanted)
+	if (!reading->begun)
 		return 0;
 	read = calloc(1, sizeof(*read));
 	if (!read)
@@ -303,17 +338,11 @@ int dt_ages_read(struct dt_session *session, struct dt_traced *const *processes,
 	read->reading = reading;
 	for (size_t i = 0; i < count; i++)
 		read->by_slot[processes[i]->slot & (DT_PROCESSES_MAX - 1)] = processes[i];
-	/* In this order: what is moved from the one to the other meanwhile is read at least once. */
-	error = reading->born_until ? dt_live_each(&session->live, take_live, read) : 0;
-	if (!error && reading->born_until)
-		error = dt_table_each(bpf_map__fd(session->bpf->maps.past), sizeof(struct dt_past_key), sizeof(struct dt_block), take_past, read);
-	if (!error)
-		error = count_moved(read);
-	if (!error && reading->born_until)
-		error = read_inherited(session, processes, count, read, &reading->exact);
+	if (reading->sizes || reading->born_until)
+		error = read_rows(session, processes, count, read, &reading->exact);
 	if (!error)
 		error = keep_sums(read, reading);
-	if (dt_ages_lost(session) != reading->lost_before)
+	if (dt_reading_lost(session) != reading->lost_before)
 		reading->exact = false;
 	read_clear(read);
 	return error;

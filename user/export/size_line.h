@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* size_line: live blocks by size class, in few words. */
+#ifndef DT_EXPORT_SIZE_LINE_H
+#define DT_EXPORT_SIZE_LINE_H
+
+#include "export/page.h"
+#include "snapshot/snapshot.h"
+
+/* "    sizes: 1,024 up to 16 B, 30 up to 1 MiB"; nothing where there are no blocks. `blocks`: how many there are. -ENOMEM. */
+int dt_size_line_write(const struct dt_page *page, const struct dt_snapshot_sizes *sizes, uint64_t blocks);
+
+#endif

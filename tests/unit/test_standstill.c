@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -55,7 +56,7 @@ static void note_signal(int number)
 	counts[THREADS]++;
 }
 
-/* A child whose threads run `fn`; its main thread ends, or waits. */
+/* A child whose threads run `fn`; its main thread ends, or waits. If a test fails it ends with us: whoever reads our output waits for it. */
 static pid_t start(void *(*fn)(void *), bool main_ends)
 {
 	pid_t pid;
@@ -66,6 +67,7 @@ static pid_t start(void *(*fn)(void *), bool main_ends)
 	pid = fork();
 	if (pid)
 		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	signal(SIGUSR1, note_signal);
 	for (size_t i = 0; i < THREADS; i++) {
 		pthread_t thread;

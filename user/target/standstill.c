@@ -17,14 +17,24 @@
 
 /* All others stand still while one is waited for that is in an uninterruptible system call: then rather nothing is done. */
 #define REST_NS_MAX 200000000ull
+/* One that only waits for a processor stops as soon as it gets it; on a busy machine that may take longer. */
+#define RUN_NS_MAX 5000000000ull
 #define PASSES_MAX 64                   /* threads that start threads while they are caught */
 
-static bool is_known(const struct dt_standstill *standstill, pid_t tid)
+/* Threads that are being caught. */
+struct catching {
+	pid_t pid, held;
+	pid_t leader_ended;             /* the main thread, if it has ended: it stays as long as its process; 0: it has not */
+	uint64_t deadline_ns;
+	struct dt_standstill caught;
+};
+
+static bool is_known(const struct catching *catching, pid_t tid)
 {
-	for (size_t i = 0; i < standstill->count; i++)
-		if (standstill->threads[i] == tid)
+	for (size_t i = 0; i < catching->caught.count; i++)
+		if (catching->caught.threads[i] == tid)
 			return true;
-	return false;
+	return tid == catching->held || tid == catching->leader_ended;
 }
 
 static int remember(struct dt_standstill *standstill, pid_t tid)
@@ -52,13 +62,42 @@ static uint64_t now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
-/* Waits until a thread that was interrupted has stopped. 1: it has ended. */
-static int wait_for_rest(pid_t tid, uint64_t deadline_ns, int *ret_signal)
+static void forget(struct dt_standstill *standstill, size_t index)
+{
+	standstill->count--;
+	standstill->threads[index] = standstill->threads[standstill->count];
+	standstill->signals[index] = standstill->signals[standstill->count];
+}
+
+/* As in /proc/PID/stat: 'R' for one that runs or could; 'X' for one that is not there. */
+static char state_of(pid_t pid, pid_t tid)
+{
+	DT_FREE char *text = NULL;
+	const char *state;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", (int)pid, (int)tid);
+	if (dt_file_read(path, &text, NULL))
+		return 'X';
+	state = strrchr(text, ')');     /* the name before may hold anything */
+	return state && state[1] == ' ' ? state[2] : 'X';
+}
+
+static bool is_overdue(const struct catching *catching, pid_t tid)
+{
+	uint64_t now = now_ns();
+
+	return now >= catching->deadline_ns && (now >= catching->deadline_ns + RUN_NS_MAX || state_of(catching->pid, tid) != 'R');
+}
+
+/* Waits until a thread that was interrupted has stopped. 1: it has ended. It is looked at at least once, however late it is. */
+static int wait_for_rest(const struct catching *catching, pid_t tid, int *ret_signal)
 {
 	const struct timespec pause = { .tv_nsec = 20000 };
+	bool is_last = false;
 	int status;
 
-	while (now_ns() < deadline_ns) {
+	for (;;) {
 		pid_t got = waitpid(tid, &status, __WALL | WNOHANG);
 
 		if (got == tid && WIFSTOPPED(status)) {
@@ -67,44 +106,38 @@ static int wait_for_rest(pid_t tid, uint64_t deadline_ns, int *ret_signal)
 		}
 		if (got == tid || (got < 0 && errno == ECHILD))
 			return 1;
+		if (is_last)
+			return -EBUSY;
 		nanosleep(&pause, NULL);
+		is_last = is_overdue(catching, tid);    /* one that has just stopped does not run, either */
 	}
-	return -EBUSY;
 }
 
 /* A main thread that has ended stays as long as its process: ptrace says EPERM of it. */
 static bool has_ended(pid_t pid, pid_t tid)
 {
-	DT_FREE char *text = NULL;
-	const char *state;
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", (int)pid, (int)tid);
-	if (dt_file_read(path, &text, NULL))
-		return true;
-	state = strrchr(text, ')');     /* the name before may hold anything */
-	return state && (!strncmp(state, ") Z", 3) || !strncmp(state, ") X", 3));
+	return strchr("ZX", state_of(pid, tid));
 }
 
-/* 1: the thread has ended meanwhile. */
-static int catch_thread(struct dt_standstill *standstill, pid_t pid, pid_t tid, uint64_t deadline_ns)
+/* Asks a thread to stop, without waiting for it: as long as others run, the processors are theirs. */
+static int interrupt_thread(struct catching *catching, pid_t tid)
 {
-	int signal = 0, result;
+	int error = remember(&catching->caught, tid);
 
-	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL)) {
-		result = -errno;
-		return result == -ESRCH || (result == -EPERM && has_ended(pid, tid)) ? 1 : result;
+	if (error)
+		return error;
+	if (!ptrace(PTRACE_SEIZE, tid, NULL, NULL)) {
+		ptrace(PTRACE_INTERRUPT, tid, NULL, NULL); /* should it have ended, that is seen when it is waited for */
+		return 0;
 	}
-	result = ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) ? 1 : wait_for_rest(tid, deadline_ns, &signal);
-	if (result > 0)
-		return result;
-	if (!result)
-		result = remember(standstill, tid);
-	if (result) {
-		ptrace(PTRACE_DETACH, tid, NULL, (long)signal);
-		return result;
-	}
-	standstill->signals[standstill->count - 1] = signal;
+	error = -errno;
+	forget(&catching->caught, catching->caught.count - 1);
+	if (error == -ESRCH)
+		return 0;
+	if (error != -EPERM || !has_ended(catching->pid, tid))
+		return error;
+	if (tid == catching->pid)
+		catching->leader_ended = tid;
 	return 0;
 }
 
@@ -114,50 +147,77 @@ static void close_directory(DIR **directory)
 		closedir(*directory);
 }
 
-/* Catches the threads that are not yet; *ret_caught says how many there were. */
-static int catch_threads(pid_t pid, pid_t held, uint64_t deadline_ns, struct dt_standstill *standstill, size_t *ret_caught)
+/* *ret_new: there were threads that were not known yet. They may have ended since, but have started others before, which were not seen. */
+static int interrupt_threads(struct catching *catching, bool *ret_new)
 {
 	DT_CLEANUP(close_directory) DIR *directory = NULL;
 	struct dirent *entry;
+	bool any = false;
 	char path[64];
-	size_t before = standstill->count;
+	int error = 0;
 
-	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)catching->pid);
 	directory = opendir(path);
 	if (!directory)
 		return errno == ENOENT ? -ESRCH : -errno;
-	while ((entry = readdir(directory))) {
+	while (!error && (entry = readdir(directory))) {
 		pid_t tid = (pid_t)strtol(entry->d_name, NULL, 10);
-		int result;
 
-		if (tid <= 0 || tid == held || is_known(standstill, tid))
+		if (tid <= 0 || is_known(catching, tid))
 			continue;
-		result = catch_thread(standstill, pid, tid, deadline_ns);
-		if (result < 0)
-			return result;
+		any = true;
+		error = interrupt_thread(catching, tid);
 	}
-	*ret_caught = standstill->count - before;
-	return 0;
+	if (!error)
+		*ret_new = any;
+	return error;
+}
+
+/* Those from `first` on. After an error those that have stopped are caught, and others not. */
+static int wait_for_threads(struct catching *catching, size_t first)
+{
+	struct dt_standstill *caught = &catching->caught;
+	int error = 0;
+
+	for (size_t i = first; i < caught->count;) {
+		int result = wait_for_rest(catching, caught->threads[i], &caught->signals[i]);
+
+		if (result)
+			forget(caught, i);
+		else
+			i++;
+		if (result < 0)
+			error = result;
+	}
+	return error;
+}
+
+/* Catches the threads that are not yet. */
+static int catch_threads(struct catching *catching, bool *ret_new)
+{
+	size_t first = catching->caught.count;
+	int error = interrupt_threads(catching, ret_new), waited = wait_for_threads(catching, first);
+
+	return error ? error : waited;
 }
 
 int dt_standstill_begin(pid_t pid, pid_t held, struct dt_standstill *ret_standstill)
 {
-	const uint64_t deadline_ns = now_ns() + REST_NS_MAX;
-	struct dt_standstill standstill = { 0 };
-	size_t caught = 1;
+	struct catching catching = { .pid = pid, .held = held, .deadline_ns = now_ns() + REST_NS_MAX };
+	bool any = true;
 	int error = 0;
 
-	for (int pass = 0; pass < PASSES_MAX && caught && !error; pass++)
-		error = catch_threads(pid, held, deadline_ns, &standstill, &caught);
-	if (!error && caught)
+	for (int pass = 0; pass < PASSES_MAX && any && !error; pass++)
+		error = catch_threads(&catching, &any);
+	if (!error && any)
 		error = -EBUSY;
-	if (!error && !standstill.count && !held)
+	if (!error && !catching.caught.count && !held)
 		error = -ESRCH;
 	if (error) {
-		dt_standstill_end(&standstill);
+		dt_standstill_end(&catching.caught);
 		return error;
 	}
-	*ret_standstill = standstill;
+	*ret_standstill = catching.caught;
 	return 0;
 }
 

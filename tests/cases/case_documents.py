@@ -113,7 +113,7 @@ def examples(find, count, system_wide=False):
 
 def cases():
     return [
-        ("documents/README", examples(readme_examples, 9)),
+        ("documents/README", examples(readme_examples, 10)),
         ("documents/README, system-wide", examples(readme_examples, 2, system_wide=True)),
         ("documents/manual", examples(manual_examples, 7)),
         ("documents/manual, files", run_file_examples),

@@ -186,6 +186,43 @@ def check_ages(document):
     return problems
 
 
+def size_problems(where, sizes, blocks, size):
+    """Classes are powers of two, in their order, not empty, have as many bytes as they can, and not more than there is."""
+    problems, last = [], 0
+    for upper, count, total in sizes:
+        if upper & (upper - 1) or upper <= last:
+            problems.append(f"{where}: {upper} behind {last} is no size class")
+        if not (upper // 2 + 1) * count * (upper > 1) <= total <= upper * count:
+            problems.append(f"{where}: {count} blocks of the class {upper} have {total} bytes")
+        last = upper
+    if sum(row[1] for row in sizes) > blocks or sum(row[2] for row in sizes) > size:
+        problems.append(f"{where}: size classes have more than the {blocks} blocks of {size} bytes")
+    return problems
+
+
+def check_sizes(document):
+    """Size classes of traces add up to those of their domains, and these, if they are exact, to what is live."""
+    problems, sums = [], [{} for _ in document["domains"]]
+    for i, trace in enumerate(document["traces"]):
+        domain = document["domains"][trace["domain"]]
+        if ("sizes" in trace) != ("sizes" in domain):
+            problems.append(f"traces/{i}: it or its domain ({domain['name']}) has size classes, the other has not")
+        problems += size_problems(f"traces/{i}", trace.get("sizes", []), trace["blocks"], trace["bytes"])
+        for upper, blocks, size in trace.get("sizes", []):
+            before = sums[trace["domain"]].get(upper, (0, 0))
+            sums[trace["domain"]][upper] = before[0] + blocks, before[1] + size
+    for i, domain in enumerate(document["domains"]):
+        where, sizes = f"domains/{i} ({domain['name']})", domain.get("sizes", [])
+        problems += size_problems(where, sizes, domain["live_blocks"], domain["live_bytes"])
+        if sizes != [[upper, *both] for upper, both in sorted(sums[i].items())]:
+            problems.append(f"{where}: its size classes are {sizes}, those of its traces {sums[i]}")
+        exact = [sum(row[k] for row in sizes) for k in (1, 2)] == [domain["live_blocks"], domain["live_bytes"]]
+        if "sizes" in domain and domain["sizes_exact"] != exact:
+            problems.append(f"{where}: sizes_exact is {domain['sizes_exact']} of {sizes}, live are {domain['live_blocks']} blocks of "
+                            f"{domain['live_bytes']} bytes")
+    return problems
+
+
 def check_layers(document):
     """The parts of what is resident, and those of what is live, add up; exact ones to what the domains have."""
     problems = []
@@ -218,7 +255,7 @@ def check_snapshot(document):
         return problems
     problems = check_counters(document) + check_indexes(document) + check_unique(document)
     # What indexes that lead nowhere stand for means nothing.
-    return problems or check_limits(document) + check_sums(document) + check_layers(document) + check_ages(document)
+    return problems or check_limits(document) + check_sums(document) + check_layers(document) + check_ages(document) + check_sizes(document)
 
 
 def check_run(documents):

@@ -13,15 +13,15 @@
 
 #define INDENT "    "
 
-/* A power of two is never rounded. */
-static void print_class(FILE *out, const char *separator, const struct dt_snapshot_size *size)
+/* "<=16B:1,024", which no line ends in the middle of. A power of two is never rounded. */
+static void print_class(FILE *out, const struct dt_snapshot_size *size)
 {
 	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
 	unsigned number = dt_size_class(size->upper_bytes);
 	char blocks[DT_FIGURE_SIZE];
 
 	dt_figure_grouped(size->blocks, blocks);
-	fprintf(out, "%s %s up to %u %s", separator, blocks, 1u << number % 10, units[number / 10]);
+	fprintf(out, " <=%u%s:%s", 1u << number % 10, units[number / 10], blocks);
 }
 
 int dt_size_line_write(const struct dt_page *page, const struct dt_snapshot_sizes *sizes, uint64_t blocks)
@@ -39,10 +39,11 @@ int dt_size_line_write(const struct dt_page *page, const struct dt_snapshot_size
 	out = open_memstream(&words, &size);
 	if (!out)
 		return -ENOMEM;
+	fputs("live sizes", out);
 	for (uint32_t i = 0; i < sizes->count; i++)
-		print_class(out, i ? "," : "sizes:", &sizes->rows[i]);
+		print_class(out, &sizes->rows[i]);
 	if (known != blocks)
-		fprintf(out, "%s %s of a size that could not be read", sizes->count ? "," : "sizes:", unknown);
+		fprintf(out, " not known:%s", unknown);
 	if (fclose(out))
 		return -ENOMEM;
 	dt_page_print(page, DT_STYLE_PLAIN, INDENT);

@@ -6,7 +6,7 @@
 #include "export/page.h"
 #include "snapshot/snapshot.h"
 
-/* "    sizes: 1,024 up to 16 B, 30 up to 1 MiB"; nothing where there are no blocks. `blocks`: how many there are. -ENOMEM. */
+/* "    live sizes <=16B:1,024 <=1MiB:30": blocks of at most so many bytes, and of more than half of it; nothing where there are no blocks. `blocks`: how many there are. -ENOMEM. */
 int dt_size_line_write(const struct dt_page *page, const struct dt_snapshot_sizes *sizes, uint64_t blocks);
 
 #endif

@@ -18,6 +18,10 @@ extern "C" {
 
 #define DT_ARRAY_DIMENSIONS 8
 
+/* The domain (domain.h) that the memory of all elements is tracked in, by its first element and its bytes. */
+#define DT_ARRAY_DOMAIN 0x53494d44      /* "SIMD" */
+#define DT_ARRAY_DOMAIN_NAME "simd"
+
 enum dt_element {
 #define DT_ARRAY_ELEMENT(name, NAME, element, total) DT_##NAME,
 	DT_SIMD_ELEMENTS(DT_ARRAY_ELEMENT)

@@ -44,20 +44,24 @@ static bool has_changed(struct dt_jit *jit)
 	return true;
 }
 
+/* Only reading counts: where there is nothing to read yet, the next look is never far. */
 static void look(struct dt_jit *jit)
 {
-	uint64_t begin = now_ns(), took;
+	uint64_t begin = now_ns(), took = 0;
 	struct dt_perf_map *map;
 
 	if (begin < jit->next_look_ns)
 		return;
 	if (jit->fd < 0 && jit->owner.root_fd >= 0)
 		jit->fd = dt_perf_map_open(&jit->owner);
-	if (jit->fd >= 0 && has_changed(jit) && !dt_perf_map_load(jit->fd, &map)) {
-		dt_perf_map_free(jit->map);
-		jit->map = map;
+	if (jit->fd >= 0 && has_changed(jit)) {
+		begin = now_ns();
+		if (!dt_perf_map_load(jit->fd, &map)) {
+			dt_perf_map_free(jit->map);
+			jit->map = map;
+		}
+		took = now_ns() - begin;
 	}
-	took = now_ns() - begin;
 	jit->next_look_ns = begin + took + (READ_SHARE * took > LOOK_NS ? READ_SHARE * took : LOOK_NS);
 }
 

@@ -5,12 +5,17 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include <domtrace/array.h>
+#include <domtrace/domain.h>
+
 #include "simd/memory.h"
 
 #define ALIGNMENT 64
 /* From here on the kernel is asked for huge pages, as NumPy does: the faults of small ones would take longer than the computing. */
 #define HUGE_BYTES ((size_t)4 << 20)
 #define PAGE_BYTES 4096                         /* or more; a start that madvise() does not take is only a hint lost */
+
+DT_DOMAIN_DECLARE(DT_ARRAY_DOMAIN, DT_ARRAY_DOMAIN_NAME);
 
 /*
  * An array's memory begins and ends to exist here and nowhere else: what declares it to a tracer goes into these two.
@@ -21,6 +26,7 @@ static void begin(struct dt_memory *memory, void *block, size_t bytes)
 	memory->block = block;
 	memory->data = (char *)block + -(uintptr_t)block % ALIGNMENT;
 	memory->bytes = bytes;
+	DT_DOMAIN_TRACK(DT_ARRAY_DOMAIN, memory->data, bytes);
 	if (bytes >= HUGE_BYTES) {
 		size_t gap = -(uintptr_t)memory->data % PAGE_BYTES;
 
@@ -30,6 +36,7 @@ static void begin(struct dt_memory *memory, void *block, size_t bytes)
 
 static void end(struct dt_memory *memory)
 {
+	DT_DOMAIN_UNTRACK(DT_ARRAY_DOMAIN, memory->data);
 	*memory = (struct dt_memory){ 0 };
 }
 

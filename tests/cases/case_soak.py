@@ -52,7 +52,8 @@ def constant(held):
     """What must be after each round what it was before."""
     left_out = (*OF_IMAGES, CHUNKS)
     told = {key: {name: count for name, count in held[key].items() if name not in left_out} for key in ("rows", "maps", "locked")}
-    told["rows"]["files"] -= held["copies"]     # each that is kept has its row
+    told["rows"]["files"] -= held["copies"]     # each that is kept has its row, whose memory is counted from 6.12 on
+    del told["locked"]["files"]
     return {"descriptors": held["descriptors"], **told}
 
 

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Ages: which live blocks are old, by call site, compared with a program that knows when it allocated each; also while it frees them."""
+"""Ages and size classes of live blocks, peaks and temporary blocks, by call site, compared with a program that keeps the same books; of
+forked children, too, and at their ends; also while it frees what is read."""
 import datetime
+import json
 import time
 
+import snapshot_check
 from harness import IN_VM, Skip, expect, scaled
 from tables import domain_rows, fail_if, losses
 
@@ -41,6 +44,38 @@ def site_rows(snapshot, pid):
     return sums
 
 
+def size_rows(snapshot, pid):
+    """{(site, upper bytes): [blocks, bytes]}, which are exact and the classes of the domain."""
+    domain, rows = domain_rows(snapshot, pid, "libc")
+    expect(domain["sizes_exact"], f"sizes of process {pid} are not exact: {domain}")
+    sums = {}
+    for frames, _, trace in rows:
+        for upper, blocks, size in trace["sizes"]:
+            row = sums.setdefault((frames[-1]["function"], upper), [0, 0])
+            row[0] += blocks
+            row[1] += size
+    return sums
+
+
+def compare_sizes(snapshot, pid, told):
+    want = {(f"site_{site}", upper): [blocks, size] for site, upper, blocks, size in told["sizes"]}
+    found = size_rows(snapshot, pid)
+    fail_if([f"process {pid}, {key}: {found.get(key)} live blocks and bytes, not {want.get(key)}"
+             for key in sorted(want.keys() | found.keys()) if want.get(key) != found.get(key)])
+
+
+def compare_peaks(snapshot, pid, told):
+    """What was live of each site at the peak, and how many of its blocks were temporary."""
+    domain, rows = domain_rows(snapshot, pid, "libc")
+    want = {f"site_{site}": pair for site, pair in enumerate(zip(told["at_peak"], told["temporary"]))}
+    found = dict.fromkeys(want, (0, 0))
+    for frames, _, trace in rows:
+        site = frames[-1]["function"]
+        found[site] = found[site][0] + trace["at_peak_bytes"], found[site][1] + trace["temporary"]
+    expect((domain["peak_bytes"], domain["at_peak_exact"], found) == (told["peak"], True, want),
+           f"process {pid} has a peak of {domain['peak_bytes']}, exact: {domain['at_peak_exact']}, with {found}; it was {told['peak']}, {want}")
+
+
 def true_rows(told, old):
     """The same from what a process told: `old`, phases whose blocks are."""
     sums = {}
@@ -71,10 +106,52 @@ def compare(snapshot, told, phases):
         if want != found:
             fail_if([f"process {pid}, phases {sorted(old)} of {sorted(spans)} old: {site} is {found.get(site)}, not {want.get(site)}"
                      for site in want.keys() | found.keys() if want.get(site) != found.get(site)])
+        compare_sizes(snapshot, pid, truth)
+        compare_peaks(snapshot, pid, truth)
         domain, _ = domain_rows(snapshot, pid, "libc")
         total = sum(row["old_blocks"] for row in want.values())
         expect(domain["old_blocks"] == total, f"old_blocks of process {pid} is {domain['old_blocks']}, not {total}")
     return True
+
+
+def merged(place, snapshots):
+    """What export makes of lines of the tracer's file together: all rows of all of them, and the ages that hold for all."""
+    path = place.path("snapshots")
+    status, text, errors = place.run("export", "--to", "json", *(f"{path}#{snapshot['sequence']}" for snapshot in snapshots))
+    expect(status == 0 and not errors, f"export says {errors}")
+    whole = json.loads(text)
+    fail_if(snapshot_check.check_snapshot(whole))
+    ages = [snapshot["ages"] for snapshot in snapshots]
+    instants = {row["age_ns"] for row in ages}
+    want = {"older_than_ns": ages[0]["older_than_ns"], "age_ns": min(instants), "exact": len(instants) == 1 and all(row["exact"] for row in ages)}
+    expect(whole["ages"] == want, f"ages of all are {whole['ages']}, not {want}")
+    for table in ("domains", "traces"):
+        figures = [sorted(json.dumps([{key: value for key, value in row.items() if key not in ("process", "domain", "traceback")}
+                                      for row in document[table]][i], sort_keys=True) for i in range(len(document[table])))
+                   for document in (whole, *snapshots)]
+        expect(figures[0] == sorted(sum(figures[1:], [])), f"{table} of all are not those of each: {figures}")
+    return whole
+
+
+def compare_ends(place, target, tracer, told):
+    """All ends when nothing is young any more; what each had then is in the last snapshots, and in what is made of them together."""
+    time.sleep(OLDER_THAN + GAP)
+    target.child.stdin.close()
+    ends = [snapshot for snapshot in tracer.finish() if snapshot["label"] in ("exit", "final")]
+    ends = [snapshot for snapshot in ends if snapshot["domains"]]
+    labels = {process["pid"]: snapshot["label"] for snapshot in ends for process in snapshot["processes"]}
+    expect(labels == {pid: "final" if pid == target.pid else "exit" for pid in told},
+           f"processes ended in snapshots {labels}; {sorted(told)} were traced")
+    for snapshot in [*ends, merged(place, ends)]:
+        fail_if(losses(snapshot))
+        expect(snapshot["ages"]["age_ns"], f"snapshot {snapshot['sequence']} knows no ages")
+        for process in snapshot["processes"]:
+            pid = process["pid"]
+            want = live_rows(true_rows(told[pid], {row[1] for row in told[pid]["live"]}))
+            found = live_rows(site_rows(snapshot, pid))
+            expect(want == found, f"at its end process {pid} has {found}, not {want}")
+            compare_sizes(snapshot, pid, told[pid])
+            compare_peaks(snapshot, pid, told[pid])
 
 
 def phases_of(place, forks):
@@ -84,12 +161,15 @@ def phases_of(place, forks):
     options = ["--children"] if forks else []
     target = place.start([place.workload("alloc_ages")])
     pids = [target.told()["pid"]]
-    tracer = place.trace("-p", str(pids[0]), "--older-than", f"{OLDER_THAN}s", *options, target=target)
+    tracer = place.trace("-p", str(pids[0]), "--older-than", f"{OLDER_THAN}s", "--sizes", *options, target=target)
     told, phases, used, seen = {}, {pids[0]: {}}, 0, set()
     for i in range(12):
         if forks and i in (3, 6):
             pids.append(ask(target, "f")["pid"])
-            told[pids[-1]], phases[pids[-1]] = told[pids[-2]], dict(phases[pids[-2]])
+            parent = told[pids[-2]]
+            live = [sum(row[3] for row in parent["live"] if row[0] == site) for site in range(len(parent["at_peak"]))]
+            told[pids[-1]] = dict(parent, peak=sum(live), at_peak=live, temporary=[0] * len(live))
+            phases[pids[-1]] = dict(phases[pids[-2]])
         for number, pid in enumerate(pids):
             if i and (i + number) % 3 == 2:     # not all of them each time
                 continue
@@ -107,7 +187,20 @@ def phases_of(place, forks):
                 break
             time.sleep(GAP / 3)
     expect(used >= 8 and len(seen) >= 5, f"{used} snapshots were compared, with {len(seen)} numbers of old blocks")
-    tracer.stop()
+    compare_ends(place, target, tracer, told)
+
+
+def realloc_at_work(place):
+    """Whatever a realloc has in its hands at the moment: each class is right, as only one block can be missing."""
+    target = place.start([place.workload("alloc_ages")])
+    pid = target.told()["pid"]
+    tracer = place.trace("-p", str(pid), "--sizes", "-i", str(scaled(0.02, 0.3)), target=target)
+    ask(target, f"r {scaled(300000, 20000)}")
+    snapshots = [snapshot for snapshot in tracer.stop() if snapshot["domains"]]
+    for snapshot in snapshots:
+        expect(all(blocks == 1 for blocks, _ in size_rows(snapshot, pid).values()), f"snapshot {snapshot['sequence']} has {snapshot['domains']}")
+    busy = sum(domain["live_blocks"] for snapshot in snapshots for domain in snapshot["domains"])
+    expect(busy >= 3, f"{busy} snapshots were taken at work")
 
 
 def while_they_go(place):
@@ -115,7 +208,7 @@ def while_they_go(place):
     target = place.start([place.workload("alloc_ages")])
     pid = target.told()["pid"]
     age = scaled(0.3, 2)
-    tracer = place.trace("-p", str(pid), "--older-than", f"{age}s", "-i", str(scaled(0.05, 0.3)), target=target)
+    tracer = place.trace("-p", str(pid), "--older-than", f"{age}s", "--sizes", "-i", str(scaled(0.05, 0.3)), target=target)
     ask(target, f"o {CHURNED}")
     time.sleep(age + scaled(0.5, 2))
     begin = time.time_ns()
@@ -128,6 +221,8 @@ def while_they_go(place):
             continue
         between += old["blocks"] < CHURNED
         wrong += losses(snapshot)
+        if not domain_rows(snapshot, pid, "libc")[0]["sizes_exact"]:
+            wrong.append(f"snapshot {snapshot['sequence']} has sizes that are not exact")
         if not snapshot["ages"]["exact"]:
             wrong.append(f"snapshot {snapshot['sequence']} is not exact")
         if (old["old_blocks"], old["old_bytes"]) != (old["blocks"], old["bytes"]):
@@ -141,4 +236,5 @@ def while_they_go(place):
 def cases():
     yield "ages/phases", lambda place: phases_of(place, False)
     yield "ages/while they go", while_they_go
+    yield "ages/sizes while a realloc goes on", realloc_at_work
     yield "ages/forked children", lambda place: phases_of(place, True)

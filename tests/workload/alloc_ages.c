@@ -3,12 +3,14 @@
  * Blocks of known ages. One process, and those that it forks one from another: a command is a line,
  *
  *   a digit   that process performs a phase: random operations of four sites; it tells its pid, the phase, when it began and ended,
- *             and what is live by site and by the phase in which it was allocated (in whichever process)
+ *             and what is live by site and by the phase in which it was allocated (in whichever process), and by site and size; the most
+ *             that was live at once, what of it was of which site, and how many blocks of each were temporary
  *   f         the last process forks another one, which tells its pid
  *   o N       N blocks of site_old
  *   c         all of them are freed, in random order, and each is followed by others of site_new at its address
+ *   r N       N times a block of site_3 becomes another
  *
- * Sizes are drawn by their magnitude; what each site ever allocated is told by class, too: 0 bytes; up to 2^(k - 1) bytes for k = 1 …
+ * Sizes are drawn by their magnitude. A forked child has what its parent had, as if it had allocated it at once when it began.
  */
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -21,7 +23,7 @@
 #define PHASES 64
 #define BLOCKS 512
 #define OPERATIONS 400
-#define CLASSES 24
+#define CLASSES 24                      /* class k: more than 2^(k - 1) bytes, up to 2^k; 0 bytes are in class 0 */
 #define CHURN_MAX 400000
 
 SITE void *site_0(size_t bytes) { void *block = malloc(bytes); asm volatile("" : "+r"(block)); return block; }
@@ -36,7 +38,10 @@ static struct {
 	size_t bytes;
 	unsigned site, phase;
 } blocks[BLOCKS];
-static uint64_t allocations[SITES][CLASSES];
+static struct {
+	uint64_t live[SITES], at_peak[SITES], temporary[SITES], total, peak;
+	void *last;                     /* that this process allocated last, if it is there */
+} books;
 static unsigned phase;
 static uint64_t random_state = 88172645463325252ull;
 static void *old_blocks[CHURN_MAX], *new_blocks[1024];
@@ -69,18 +74,41 @@ static unsigned class_of(size_t bytes)
 {
 	unsigned class = 0;
 
-	while (bytes && ((size_t)1 << class) < bytes)
+	while (((size_t)1 << class) < bytes)
 		class++;
-	return bytes ? class + 1 : 0;
+	return class;
 }
 
+static void book_end(unsigned slot)
+{
+	unsigned site = blocks[slot].site;
+
+	if (!blocks[slot].block)
+		return;
+	books.live[site] -= blocks[slot].bytes;
+	books.total -= blocks[slot].bytes;
+	if (books.last == blocks[slot].block) {
+		books.temporary[site]++;
+		books.last = NULL;
+	}
+	blocks[slot].block = NULL;
+}
+
+/* A block that a realloc replaces goes in the same moment: the slot's. */
 static void keep(unsigned slot, unsigned site, void *block, size_t bytes)
 {
+	book_end(slot);
 	blocks[slot].block = block;
 	blocks[slot].bytes = bytes;
 	blocks[slot].site = site;
 	blocks[slot].phase = phase;
-	allocations[site][class_of(bytes)]++;
+	books.last = block;
+	books.live[site] += bytes;
+	books.total += bytes;
+	if (books.total > books.peak) {
+		books.peak = books.total;
+		memcpy(books.at_peak, books.live, sizeof(books.at_peak));
+	}
 }
 
 static void operate(void)
@@ -91,7 +119,7 @@ static void operate(void)
 
 	if (blocks[slot].block && site != 3) {
 		free(blocks[slot].block);
-		blocks[slot].block = NULL;
+		book_end(slot);
 		return;
 	}
 	if (site == 3 && !bytes)        /* would free it */
@@ -100,6 +128,10 @@ static void operate(void)
 	if (!block)
 		truth_stop("alloc_ages: no memory\n");
 	keep(slot, site, block, bytes);
+	if (random_below(16) == 0) {
+		free(blocks[slot].block);
+		book_end(slot);
+	}
 }
 
 static void put_number(const char *separator, uint64_t number)
@@ -135,27 +167,38 @@ static void put_live(void)
 	truth_put_string("]");
 }
 
-/* [[site, class, allocations, live blocks], …] */
-static void put_classes(void)
+/* [[site, upper bytes, blocks, bytes], …] */
+static void put_sizes(void)
 {
 	const char *separator = "[";
 
 	for (unsigned site = 0; site < SITES; site++)
 		for (unsigned class = 0; class < CLASSES; class++) {
-			uint64_t count = 0;
+			uint64_t count = 0, bytes = 0;
 
 			for (unsigned i = 0; i < BLOCKS; i++)
-				count += blocks[i].block && blocks[i].site == site && class_of(blocks[i].bytes) == class;
-			if (!allocations[site][class])
+				if (blocks[i].block && blocks[i].site == site && class_of(blocks[i].bytes) == class) {
+					count++;
+					bytes += blocks[i].bytes;
+				}
+			if (!count)
 				continue;
 			truth_put_string(separator);
 			put_number("[", site);
-			put_number(", ", class);
-			put_number(", ", allocations[site][class]);
+			put_number(", ", 1ull << class);
 			put_number(", ", count);
+			put_number(", ", bytes);
 			truth_put_string("]");
 			separator = ", ";
 		}
+	truth_put_string("]");
+}
+
+static void put_sites(const char *name, const uint64_t figures[SITES])
+{
+	truth_put_string(name);
+	for (unsigned site = 0; site < SITES; site++)
+		put_number(site ? ", " : "[", figures[site]);
 	truth_put_string("]");
 }
 
@@ -177,8 +220,12 @@ static void perform(void)
 	truth_put_field("end", now());
 	truth_put_string(", \"live\": ");
 	put_live();
-	truth_put_string(", \"classes\": ");
-	put_classes();
+	truth_put_string(", \"sizes\": ");
+	put_sizes();
+	truth_put_string(", ");
+	truth_put_field("peak", books.peak);
+	put_sites(", \"at_peak\": ", books.at_peak);
+	put_sites(", \"temporary\": ", books.temporary);
 	truth_put_string("}\n");
 	truth_flush();
 	phase++;
@@ -215,14 +262,24 @@ static void churn(void)
 	tell();
 }
 
-/* What a child has of its parent counts as its own allocations; its blocks are as old as they were. */
+static void churn_one(unsigned count)
+{
+	void *block = NULL;
+
+	for (unsigned i = 0; i < count; i++)
+		block = site_3(block, 1 + random_below(1u << random_below(16)));
+	free(block);
+	tell();
+}
+
+/* What a child has of its parent is its own peak at first; its blocks are as old as they were. */
 static void begin_child(void)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	memset(allocations, 0, sizeof(allocations));
-	for (unsigned i = 0; i < BLOCKS; i++)
-		if (blocks[i].block)
-			allocations[blocks[i].site][class_of(blocks[i].bytes)]++;
+	books.last = NULL;
+	books.peak = books.total;
+	memcpy(books.at_peak, books.live, sizeof(books.at_peak));
+	memset(books.temporary, 0, sizeof(books.temporary));
 	tell();
 }
 
@@ -265,6 +322,8 @@ int main(void)
 			make_old((unsigned)atoi(line + 2));
 		} else if (*line == 'c') {
 			churn();
+		} else if (*line == 'r') {
+			churn_one((unsigned)atoi(line + 2));
 		} else {
 			perform();
 		}

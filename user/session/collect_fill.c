@@ -7,56 +7,9 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "session/peaks.h"
 #include "session/skeleton.h"
 #include "snapshot/sizes.h"
-
-/* All but what was live at the domain's peak. */
-static struct dt_tally row_sum(const struct dt_collect_row *row)
-{
-	const struct dt_tally *a = &row->half[0], *b = &row->half[1];
-
-	return (struct dt_tally){
-		.allocations = a->allocations + b->allocations,
-		.allocated_bytes = a->allocated_bytes + b->allocated_bytes,
-		.frees = a->frees + b->frees,
-		.freed_bytes = a->freed_bytes + b->freed_bytes,
-		.peak_bytes = a->peak_bytes > b->peak_bytes ? a->peak_bytes : b->peak_bytes,
-		.temporary = a->temporary + b->temporary,
-	};
-}
-
-static int64_t tally_live(const struct dt_tally *tally)
-{
-	return (int64_t)(tally->allocated_bytes - tally->freed_bytes); /* less than 0: more of it was inherited */
-}
-
-/* A block that was booked in the old epoch may have met, in live_bytes, a free that belongs to the new one. */
-static uint64_t tally_peak(const struct dt_tally *tally)
-{
-	int64_t live = tally_live(tally);
-
-	return (int64_t)tally->peak_bytes > live ? tally->peak_bytes : (uint64_t)live;
-}
-
-/*
- * What of a trace was live when its domain was at its peak: what was kept of it then, or what it has, if it has not changed since.
- * That may be less than nothing, as far as it was inherited.
- */
-static int64_t row_at_peak(const struct dt_collect *collect, const struct dt_collect_row *row)
-{
-	struct dt_tally sum = row_sum(row), domain;
-	struct dt_trace_key key = row->key;
-	const struct dt_collect_row *total;
-
-	key.traceback = DT_TRACEBACK_TOTAL;
-	HASH_FIND(hh, collect->rows, &key, sizeof(key), total);
-	domain = total ? row_sum(total) : (struct dt_tally){ 0 };
-	if (total && tally_live(&domain) <= (int64_t)domain.peak_bytes)
-		for (int i = 0; i < 2; i++)
-			if (row->half[i].at_peak_of == domain.peak_bytes)
-				return row->half[i].at_peak_bytes;
-	return tally_live(&sum);
-}
 
 /* From an owner to its row in the snapshot, or from a traceback of a domain to its row. */
 struct index {
@@ -140,7 +93,7 @@ static void set_domain(struct dt_snapshot_domain *domain, const struct dt_tally 
 {
 	domain->live_blocks = tally->allocations - tally->frees;
 	domain->live_bytes = tally->allocated_bytes - tally->freed_bytes;
-	domain->peak_bytes = tally_peak(tally);
+	domain->peak_bytes = dt_tally_peak(tally);
 	domain->allocations = tally->allocations;
 	domain->allocated_bytes = tally->allocated_bytes;
 	domain->frees = tally->frees;
@@ -200,7 +153,7 @@ static int add_trace(struct fill *fill, const struct dt_owner *owner, uint64_t n
 		.bytes = tally->allocated_bytes - tally->freed_bytes,
 		.allocations = tally->allocations,
 		.allocated_bytes = tally->allocated_bytes,
-		.peak_bytes = tally_peak(tally),
+		.peak_bytes = dt_tally_peak(tally),
 		.at_peak_bytes = (uint64_t)tally->at_peak_bytes,
 		.temporary = tally->temporary,
 	};
@@ -239,7 +192,7 @@ static bool is_same_owner(const struct dt_owner *left, const struct dt_owner *ri
 /* Has more gone from the row than came, and than was inherited without a traceback? */
 static bool is_below_zero(const struct dt_collect_row *row, const struct dt_traced *traced)
 {
-	struct dt_tally sum = row_sum(row), inherited;
+	struct dt_tally sum = dt_collect_row_sum(row), inherited;
 
 	for (size_t i = 0; i < traced->inherited_count; i++) {
 		if (traced->inherited[i].traceback != DT_TRACEBACK_LOST || !is_same_owner(&traced->inherited[i].owner, &row->key.owner))
@@ -297,36 +250,17 @@ static int fill_pass(struct fill *fill, bool totals)
 			error = add_inherited(fill, fill->by_slot[slot], totals);
 	HASH_ITER(hh, fill->collect->rows, row, next) {
 		const struct dt_traced *traced = fill->by_slot[dt_owner_slot(&row->key.owner)];
-		struct dt_tally sum = row_sum(row);
+		struct dt_tally sum = dt_collect_row_sum(row);
 
 		if (error)
 			return error;
 		if (!traced || traced->generation != row->key.generation || (!sum.allocations && !sum.frees) ||
 		    totals != (row->key.traceback == DT_TRACEBACK_TOTAL))
 			continue;
-		sum.at_peak_bytes = totals ? 0 : row_at_peak(fill->collect, row);
+		sum.at_peak_bytes = totals ? 0 : dt_peaks_row(fill->collect, row);
 		error = totals ? add_domain(fill, &row->key.owner, sum) : add_trace(fill, &row->key.owner, row->key.traceback, &sum);
 	}
 	return error;
-}
-
-/* Do the traces add up to the peak? Where threads have raced at that very moment, they may not. */
-static int check_peaks(struct dt_snapshot *snapshot)
-{
-	DT_FREE uint64_t *sums = calloc(snapshot->domain_count + 1ul, sizeof(*sums));
-
-	if (!sums)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < snapshot->trace_count; i++) {
-		struct dt_snapshot_trace *trace = &snapshot->traces[i];
-
-		if ((int64_t)trace->at_peak_bytes < 0)
-			trace->at_peak_bytes = 0;
-		sums[trace->domain] += trace->at_peak_bytes;
-	}
-	for (uint32_t i = 0; i < snapshot->domain_count; i++)
-		snapshot->domains[i].at_peak_exact = sums[i] == snapshot->domains[i].peak_bytes;
-	return 0;
 }
 
 /* Blocks that were read are among those that are there: on the rows of their domain and of their traceback, which there are. */
@@ -398,7 +332,7 @@ int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *process
 	if (!error)
 		error = fill_pass(fill, false);
 	if (!error)
-		error = check_peaks(snapshot);
+		error = dt_peaks_check(snapshot);
 	if (!error)
 		error = add_reading(fill, reading);
 	if (fill) {

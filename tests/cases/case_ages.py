@@ -195,7 +195,7 @@ def realloc_at_work(place):
     target = place.start([place.workload("alloc_ages")])
     pid = target.told()["pid"]
     tracer = place.trace("-p", str(pid), "--sizes", "-i", str(scaled(0.02, 0.3)), target=target)
-    ask(target, f"r {scaled(300000, 20000)}")
+    ask(target, f"r {scaled(300000, 200000)}")
     snapshots = [snapshot for snapshot in tracer.stop() if snapshot["domains"]]
     for snapshot in snapshots:
         expect(all(blocks == 1 for blocks, _ in size_rows(snapshot, pid).values()), f"snapshot {snapshot['sequence']} has {snapshot['domains']}")

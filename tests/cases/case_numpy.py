@@ -83,7 +83,33 @@ def compare_tally(take, pid, truth):
                                 for name, number in truth.items() if domain[name] != number])
 
 
+def sizes(place):
+    """Size classes of NumPy's blocks by line, as tracemalloc has them; those of libc add up beside them."""
+    script = os.path.join(WORKLOADS, "numpy_sizes.py")
+    target = place.start([PYTHON, script])
+    pid = target.told()["pid"]
+    tracer = place.trace("-p", str(pid), "-d", "numpy", "-d", "libc", "--sizes")
+    for _ in range(2):
+        target.go()
+        want = {(line, upper): (blocks, size) for line, upper, blocks, size in target.told()["sizes"]}
+        snapshot, found = tracer.snapshot(), {}
+        domain, rows = domain_rows(snapshot, pid, "tracemalloc", 389047)
+        for frames, _, trace in rows:
+            line = [frame["line"] for frame in frames if frame["file"] == script][-1]
+            for upper, blocks, size in trace["sizes"]:
+                before = found.get((line, upper), (0, 0))
+                found[line, upper] = before[0] + blocks, before[1] + size
+        fail_if(losses(snapshot) + [f"line {key[0]}, up to {key[1]} bytes: {found.get(key)} blocks and bytes, tracemalloc has {want.get(key)}"
+                                    for key in sorted(want.keys() | found.keys()) if want.get(key) != found.get(key)])
+        expect(len(want) > 30 and domain["sizes_exact"], f"{len(want)} classes of lines were compared, of the domain {domain}")
+        expect(domain_rows(snapshot, pid, "libc")[0]["sizes_exact"], "sizes of libc are not exact")
+    target.go()
+    tracer.finish()
+    expect(target.wait() == 0, target.stderr())
+
+
 def cases():
+    yield "numpy/size classes", sizes
     yield "numpy/the calls of each release", lambda place: releases(place, 0, "-d", "numpy")
     yield "numpy/the calls of each release, libc traced", lambda place: releases(place, 0, "-d", "numpy", "-d", "libc")
     yield "numpy/the calls of each release, tracemalloc on", lambda place: releases(place, 64, "-d", "numpy")

@@ -298,62 +298,93 @@ static int find_module(const struct dt_traced *traced, struct dt_modules *module
 	return error;
 }
 
+/* What becomes known of a program while its mappings are gone through. */
+struct making {
+	struct dt_process row;
+	struct dt_mapping_row *mappings;
+	size_t sites[DT_SOURCE_COUNT];
+};
+
+static int make(const struct dt_traced *traced, struct making *making)
+{
+	*making = (struct making){ .row = traced->row, .mappings = calloc(traced->maps->maps.count + 1, sizeof(*making->mappings)) };
+	making->row.mapping_count = 0;
+	making->row.python = (struct dt_interpreter){ 0 };
+	memset(making->row.allocator_calls, 0, sizeof(making->row.allocator_calls));
+	memset(making->row.untold, 0, sizeof(making->row.untold));
+	making->row.loader_state = 0;
+	return making->mappings ? 0 : -ENOMEM;
+}
+
+static void clear_making(struct making *making)
+{
+	free(making->mappings);
+}
+
+static void keep(struct dt_traced *traced, struct making *making)
+{
+	making->row.python.frees_are_seen = making->row.python.present && traced->python->code_free_vaddr;
+	traced->row = making->row;
+	memcpy(traced->sites, making->sites, sizeof(making->sites));
+	free(traced->mappings);
+	traced->mappings = DT_TAKE(making->mappings);
+}
+
+/* What a module tells of the program that has mapped it. */
+static void note_module(struct dt_traced *traced, struct making *making, struct dt_module *module, uint64_t bias,
+			const struct dt_attach_target *target)
+{
+	/* What it called before the file was probed for all was not seen, unless it was held. */
+	if (count_sites(module, target->filter, making->sites) && target->started_ns && target->started_ns < module->attached_ns)
+		traced->late = true;
+	note_python(traced, module, target->log);
+	fill_row(traced, &making->row, module, bias);
+	if (!fill_untold(&making->row, module, bias) && !traced->untold_said) {
+		traced->untold_said = true;
+		dt_log_warning(target->log, "process %d has more than %d calls behind which NumPy may say nothing of a block: "
+			       "blocks may be missing", (int)traced->pid, DT_UNTOLD_MAX);
+	}
+	if (module->has_python_alloc && !traced->python_calls.alloc)
+		traced->python_calls = (struct dt_python_calls){ .alloc = &module->python_alloc, .bias = bias };
+}
+
+/* *before is the module of the mapping before: a file may have several executable mappings, side by side. */
+static int make_mapping(struct dt_traced *traced, struct making *making, struct dt_modules *modules, const struct dt_mapping *mapping,
+			const struct dt_attach_target *target, const struct dt_module **before)
+{
+	struct dt_mapping_row *row = &making->mappings[making->row.mapping_count];
+	struct dt_module *module;
+	uint64_t bias = 0;
+	int error = find_module(traced, modules, mapping, &module, &bias);
+
+	if (error == -ENOMEM)
+		return error;
+	fill_mapping(mapping, module, bias, row);
+	if (error)                      /* its table is not known: that is not to have none */
+		row->flags |= DT_MAPPING_TABLE_LOST;
+	making->row.mapping_count++;
+	if (!module || module == *before || !mapping->inode)
+		return 0;
+	if (!(target->for_all ? module->attached_ns : is_attached(traced, module))) {
+		error = attach_module(traced, mapping, module, target);
+		if (error)              /* -ENOENT: unmapped since the mappings were read: nothing runs there */
+			return error == -ENOENT ? 0 : error;
+	}
+	note_module(traced, making, module, bias, target);
+	*before = module;
+	return 0;
+}
+
 int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const struct dt_attach_target *target)
 {
-	DT_FREE struct dt_mapping_row *mappings = calloc(traced->maps->maps.count + 1, sizeof(*mappings));
-	struct dt_process row = traced->row;
+	DT_CLEANUP(clear_making) struct making making = { .mappings = NULL };
 	const struct dt_module *before = NULL;
-	size_t sites[DT_SOURCE_COUNT] = { 0 };
+	int error = make(traced, &making);
 
-	if (!mappings)
-		return -ENOMEM;
-	row.mapping_count = 0;
-	row.python = (struct dt_interpreter){ 0 };
-	memset(row.allocator_calls, 0, sizeof(row.allocator_calls));
-	memset(row.untold, 0, sizeof(row.untold));
-	row.loader_state = 0;
-	for (size_t i = 0; i < traced->maps->maps.count; i++) {
-		const struct dt_mapping *mapping = &traced->maps->maps.mappings[i];
-		struct dt_module *module;
-		uint64_t bias = 0;
-		int error;
-
-		if (!mapping->executable)
-			continue;
-		error = find_module(traced, modules, mapping, &module, &bias);
-		if (error == -ENOMEM)
-			return error;
-		fill_mapping(mapping, module, bias, &mappings[row.mapping_count]);
-		if (error)                      /* its table is not known: that is not to have none */
-			mappings[row.mapping_count].flags |= DT_MAPPING_TABLE_LOST;
-		row.mapping_count++;
-		if (!module || module == before || !mapping->inode)
-			continue;
-		if (!(target->for_all ? module->attached_ns : is_attached(traced, module))) {
-			error = attach_module(traced, mapping, module, target);
-			if (error == -ENOENT)   /* unmapped since the mappings were read: nothing runs there */
-				continue;
-			if (error)
-				return error;
-		}
-		/* What it called before the file was probed for all was not seen, unless it was held. */
-		if (count_sites(module, target->filter, sites) && target->started_ns && target->started_ns < module->attached_ns)
-			traced->late = true;
-		note_python(traced, module, target->log);
-		fill_row(traced, &row, module, bias);
-		if (!fill_untold(&row, module, bias) && !traced->untold_said) {
-			traced->untold_said = true;
-			dt_log_warning(target->log, "process %d has more than %d calls behind which NumPy may say nothing of a block: "
-				       "blocks may be missing", (int)traced->pid, DT_UNTOLD_MAX);
-		}
-		if (module->has_python_alloc && !traced->python_calls.alloc)
-			traced->python_calls = (struct dt_python_calls){ .alloc = &module->python_alloc, .bias = bias };
-		before = module;        /* a file may have several executable mappings, side by side */
-	}
-	row.python.frees_are_seen = row.python.present && traced->python->code_free_vaddr;
-	traced->row = row;
-	memcpy(traced->sites, sites, sizeof(sites));
-	free(traced->mappings);
-	traced->mappings = DT_TAKE(mappings);
-	return 0;
+	for (size_t i = 0; i < traced->maps->maps.count && !error; i++)
+		if (traced->maps->maps.mappings[i].executable)
+			error = make_mapping(traced, &making, modules, &traced->maps->maps.mappings[i], target, &before);
+	if (!error)
+		keep(traced, &making);
+	return error;
 }

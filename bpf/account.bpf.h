@@ -15,6 +15,7 @@ static __always_inline bool account_begin(struct account *account, __u32 slot, e
 	account->owner.process = slot | (__u32)source << DT_OWNER_SOURCE_SHIFT;
 	account->owner.domain = domain;
 	account->half = DT_EPOCH_HALF(began);
+	account->peak_zero = peak_zero;
 	account->thread = NULL;
 	account->scratch = NULL;
 	account->state = image_state(slot);
@@ -127,38 +128,57 @@ static __always_inline struct dt_trace *trace_of_event(const struct account *acc
 
 /* ---- figures ------------------------------------------------------------------------------------------------------ */
 
+/*
+ * Functions of their own to the verifier, which proves them once; so what they are given may be NULL for all that it knows. Before the
+ * first reset a peak is not below zero: rows begin there.
+ */
+__noinline __u64 peak_make(__u64 peak_zero_then, __s64 live)
+{
+	__s64 lowest = peak_zero_then ? -DT_PEAK_BYTES_MAX : 0;
+
+	live = live > DT_PEAK_BYTES_MAX ? DT_PEAK_BYTES_MAX : live; /* only what a program tells tracemalloc may be more */
+	return peak_zero_then + (live < lowest ? lowest : live);
+}
+
 #define PEAK_TRIES 16
 
-static __always_inline void trace_raise_peak(struct dt_tally *tally, __u64 bytes)
+__noinline int peak_raise(struct dt_tally *tally, __u64 to)
 {
-	__u64 peak = *(volatile __u64 *)&tally->peak_bytes;
+	__u64 peak;
 
+	if (!tally)
+		return 0;
+	peak = *(volatile __u64 *)&tally->peak;
 	for (int i = 0; i < PEAK_TRIES; i++) {
 		__u64 seen;
 
-		if (bytes <= peak)
-			return;
-		seen = __sync_val_compare_and_swap(&tally->peak_bytes, peak, bytes);
+		if (to <= peak)
+			return 0;
+		seen = __sync_val_compare_and_swap(&tally->peak, peak, to);
 		if (seen == peak)
-			return;
+			return 0;
 		peak = seen;
 	}
 	count_add(DT_COUNTER_peaks_contended);
+	return 0;
 }
 
-/* live_bytes changes by the difference at once: a block and its successor never count both. Returns what it is then. */
-static __always_inline __s64 trace_change(struct dt_trace *trace, __u32 half, __s64 bytes)
+/*
+ * live_bytes changes by the difference at once: a block and its successor never count both. Returns what it is then. Once peaks have
+ * been reset, what was live before the first event that came after it is one, too.
+ */
+static __always_inline __s64 trace_change(const struct account *account, struct dt_trace *trace, __s64 bytes)
 {
 	__s64 live = __sync_fetch_and_add(&trace->live_bytes, bytes) + bytes;
 
-	if (bytes > 0 && live > 0)
-		trace_raise_peak(&trace->half[half & 1], live);
+	if (bytes > 0 || account->peak_zero)
+		peak_raise(&trace->half[account->half & 1], peak_make(account->peak_zero, bytes > 0 ? live : live - bytes));
 	return live;
 }
 
-static __always_inline __s64 total_peak(const struct dt_trace *total)
+static __always_inline __u64 total_peak(const struct dt_trace *total)
 {
-	__u64 first = *(volatile __u64 *)&total->half[0].peak_bytes, second = *(volatile __u64 *)&total->half[1].peak_bytes;
+	__u64 first = *(volatile __u64 *)&total->half[0].peak, second = *(volatile __u64 *)&total->half[1].peak;
 
 	return first > second ? first : second;
 }
@@ -168,13 +188,15 @@ static __always_inline __s64 total_peak(const struct dt_trace *total)
  * was live then must be kept. 0: the event itself makes a new peak. Another thread may just be about to note the peak that it has
  * made; the live bytes before this event tell of it.
  */
-static __always_inline __u64 total_change(struct dt_trace *total, __u32 half, __s64 bytes)
+static __always_inline __u64 total_change(const struct account *account, struct dt_trace *total, __s64 bytes)
 {
-	__s64 peak = total_peak(total), live = trace_change(total, half, bytes);
+	__u64 peak = total_peak(total), before;
+	__s64 live = trace_change(account, total, bytes);
 
-	if (bytes > 0 && live > peak)
+	if (bytes > 0 && peak_make(account->peak_zero, live) > peak)
 		return 0;
-	return live - bytes > peak ? live - bytes : peak;
+	before = peak_make(account->peak_zero, live - bytes);
+	return before > peak ? before : peak;
 }
 
 /*
@@ -194,10 +216,10 @@ static __always_inline void trace_keep(struct dt_trace *trace, __u32 half, __u64
 }
 
 /* Changes the live bytes of a trace; `peak` is from total_change(). */
-static __always_inline void trace_change_after(struct dt_trace *trace, __u32 half, __s64 bytes, __u64 peak)
+static __always_inline void trace_change_after(const struct account *account, struct dt_trace *trace, __s64 bytes, __u64 peak)
 {
-	trace_keep(trace, half, peak);
-	trace_change(trace, half, bytes);
+	trace_keep(trace, account->half, peak);
+	trace_change(account, trace, bytes);
 }
 
 static __always_inline void trace_book_allocation(struct dt_trace *trace, __u32 half, __u64 bytes)
@@ -296,7 +318,7 @@ static __always_inline void account_book_end(const struct account *account, stru
 	if (!trace)                     /* the call began before a clear, whose rows are gone */
 		return;
 	trace_book_free(trace, account->half, bytes, temporary);
-	trace_change_after(trace, account->half, -(__s64)bytes, peak);
+	trace_change_after(account, trace, -(__s64)bytes, peak);
 }
 
 /* Books the end of a block that live_take() took. */
@@ -307,7 +329,7 @@ static __always_inline void account_end(const struct account *account, const str
 
 	if (!total)
 		return;
-	peak = total_change(total, account->half, -(__s64)block_bytes(block));
+	peak = total_change(account, total, -(__s64)block_bytes(block));
 	account_book_end(account, total, block, peak, temporary);
 }
 
@@ -376,12 +398,12 @@ static __always_inline bool account_add(const struct account *account, __u64 add
 	}
 	if (error == 1)
 		account_end_missed(account, address, &old);
-	peak = total_change(total, half, (__s64)bytes - (replaced ? (__s64)block_bytes(replaced) : 0));
+	peak = total_change(account, total, (__s64)bytes - (replaced ? (__s64)block_bytes(replaced) : 0));
 	if (replaced)
 		account_book_end(account, total, replaced, peak, temporary);
 	trace_book_allocation(total, half, bytes);
 	trace_book_allocation(trace, half, bytes);
-	trace_change_after(trace, half, bytes, peak);
+	trace_change_after(account, trace, bytes, peak);
 	account_set_last(account, address, &block);
 	return error == 1;
 }

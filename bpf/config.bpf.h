@@ -5,6 +5,7 @@ const volatile struct dt_config config;
 
 /* Each program reads it once, so that one event belongs to one moment. Forks step it, too. */
 volatile __u64 epoch;
+volatile __u64 peak_zero;              /* DT_PEAK() of no bytes: how often peaks have been reset */
 
 /* DT_SPAN(): userspace reads the blocks that were born in the one segment or before and died, if at all, behind the other; 0: it does not. */
 volatile __u64 reading;

@@ -16,6 +16,7 @@
 struct account {
 	struct dt_owner owner;
 	__u64 segments;                 /* of the image when the event began */
+	__u64 peak_zero;                /* DT_PEAK() of no bytes, when the event began */
 	__u32 half;                     /* of the epoch in which the event began: all of it is booked there */
 	__u32 row;                      /* of process_rows */
 	struct dt_process_state *state;

@@ -6,7 +6,22 @@
  * said once, in one sentence (what, which object, why, what to do), through the log callback of the session or options;
  * the library never prints and never exits. Opaque objects come from *_new and go with *_free, which accepts NULL.
  * Structs named *_opts start with their size: set it to sizeof, leave what you do not use zero.
- * A session is used by one thread at a time.
+ *
+ * Threads. A session may be shared: its functions wait for each other, so one thread may dispatch while another takes snapshots;
+ * dt_session_free() comes last, when no other thread is or will be in the session. Only who launched a command may dispatch for it
+ * (ptrace is a thread's): as long as that thread does not, a command that is being started stands still; it also stops and frees that session.
+ * The log callback is called in the thread that called, within the session; it must not wait for another thread that uses it.
+ * Sessions are independent of each other, and there may be several in a process, of one target, too. Only one of them launches a
+ * command at a time: the end of a child (SIGCHLD, which is blocked for it) is told to one descriptor only. Snapshots: see snapshot.h.
+ *
+ *   tracemalloc                            here
+ *   start(nframe), stop(), is_tracing()    dt_session_start() (dt_session_opts.frame_limit), dt_session_stop(), dt_session_is_tracing()
+ *   take_snapshot(), clear_traces()        dt_session_take_snapshot(), dt_session_clear_traces()
+ *   get_traced_memory(), reset_peak()      dt_session_get_traced_memory(), dt_session_reset_peak()
+ *   get_tracemalloc_memory()               dt_session_get_tracer_memory()
+ *   get_traceback_limit()                  dt_session_get_traceback_limit()
+ *   get_object_traceback(obj)              dt_session_get_object_traceback()
+ *   Snapshot, Statistic, Traceback …       snapshot.h
  */
 #ifndef DOMTRACE_DOMTRACE_H
 #define DOMTRACE_DOMTRACE_H
@@ -20,6 +35,7 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#pragma GCC visibility push(default)     /* what is declared here is all that the library exports */
 
 #define DOMTRACE_VERSION "0.1.0"
 
@@ -71,6 +87,8 @@ int dt_session_new(const struct dt_session_opts *opts, struct dt_session **ret_s
 /* Detaches and frees; the traced processes go on untouched. */
 void dt_session_free(struct dt_session *session);
 
+/* Both in one: a session that traces a running process from now on. */
+int dt_session_start(const struct dt_session_opts *opts, pid_t pid, struct dt_session **ret_session);
 /* Traces a running process from now on. -ESRCH: no such process. -ENOENT: nothing in it that the domains ask for. */
 int dt_session_add_process(struct dt_session *session, pid_t pid);
 /*
@@ -99,6 +117,36 @@ int dt_session_take_snapshot(struct dt_session *session, const char *label, stru
 int dt_session_take_ended(struct dt_session *session, bool at_once, struct dt_snapshot **ret_snapshot);
 /* Forgets all blocks; counts start again from zero. */
 int dt_session_clear_traces(struct dt_session *session);
+/*
+ * Peaks start again from what is live now: those of domains and of tracebacks. -EOVERFLOW: after 65,535 times. -ESHUTDOWN: tracing
+ * has been stopped.
+ */
+int dt_session_reset_peak(struct dt_session *session);
+/*
+ * Live bytes now and at most since tracing started, was cleared, or peaks were reset. `pid` 0: of all processes, `domain` NULL: of all
+ * domains; 0 where there is nothing. Of several domains or processes the sum of their peaks is told, which need not have been at one
+ * time: then the peak is an upper bound, and *ret_peak_exact (which may be NULL) false. Domains contain one another: NumPy's arrays
+ * are in blocks of libc, too. Costs as a snapshot does, without names. -ESHUTDOWN: tracing has been stopped.
+ */
+int dt_session_get_traced_memory(struct dt_session *session, pid_t pid, const char *domain, uint64_t *ret_current_bytes,
+				 uint64_t *ret_peak_bytes, bool *ret_peak_exact);
+/*
+ * The blocks that hold an address of a process, which may be anywhere in them: a snapshot with one domain and one trace for each, as a
+ * NumPy array's lies in one of libc's. Looks through all live blocks, while the process goes on. -ENOENT: there is none, of which nothing
+ * is said. -ESRCH: no such process is traced. -ESHUTDOWN: tracing has been stopped.
+ */
+int dt_session_get_object_traceback(struct dt_session *session, pid_t pid, uint64_t address, struct dt_snapshot **ret_snapshot);
+/* Frames of each kind kept per traceback. */
+uint32_t dt_session_get_traceback_limit(const struct dt_session *session);
+
+struct dt_tracer_memory {
+	size_t size;                    /* set by the caller */
+	uint64_t kernel_bytes;          /* of the session's tables and programs, as the kernel tells; before 6.4 that is what full tables would take */
+	uint64_t process_bytes;         /* resident in the calling process, all of it */
+	uint64_t helper_bytes;          /* resident in the process that finds names; 0: none runs */
+};
+/* What tracing takes itself. -EINVAL: no size. */
+int dt_session_get_tracer_memory(struct dt_session *session, struct dt_tracer_memory *memory);
 /* Detaches. Afterwards snapshots are refused with -ESHUTDOWN. */
 int dt_session_stop(struct dt_session *session);
 bool dt_session_is_tracing(const struct dt_session *session);
@@ -225,6 +273,7 @@ const char *dt_feature_name(size_t index, const char **ret_help);
 /* Name, default size in bytes and sentence of the i-th table that `tables` knows; NULL after the last. */
 const char *dt_table_name(size_t index, uint64_t *ret_bytes, const char **ret_help);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif

@@ -181,17 +181,28 @@ struct dt_trace_key {
 	__u32 reserved;
 };
 
+/*
+ * A peak: above its bytes stands how often peaks had been reset, so that whatever is seen after a reset is above all that was seen
+ * before. The bytes may be negative then: what an heir has freed of what it inherited.
+ */
+#define DT_PEAK_SHIFT 48
+#define DT_PEAK_BYTES_MAX ((1ll << (DT_PEAK_SHIFT - 1)) - 1)
+#define DT_PEAK(resets, bytes) (((__u64)(resets) << DT_PEAK_SHIFT) + (__u64)(bytes))
+#define DT_PEAK_BYTES(peak) ((__s64)((peak) << (64 - DT_PEAK_SHIFT)) >> (64 - DT_PEAK_SHIFT))
+#define DT_PEAK_RESETS(peak) (((peak) + (1ull << (DT_PEAK_SHIFT - 1))) >> DT_PEAK_SHIFT)
+#define DT_PEAK_RESETS_MAX 65535
+
 /* What events add up to; never decreases, but for what was live at a peak. */
 struct dt_tally {
 	__u64 allocations;
 	__u64 allocated_bytes;
 	__u64 frees;
 	__u64 freed_bytes;
-	__u64 peak_bytes;               /* largest live_bytes seen while this half was the active one */
+	__u64 peak;                     /* DT_PEAK() of the largest live_bytes seen while this half was the active one */
 	/*
 	 * Of a trace: what of it was live when live_bytes of its domain's row first came to `at_peak_of`. It is noted when the trace
-	 * changes for the first time after that moment; until then, that is what it has live now. Peaks only grow, so their bytes tell
-	 * them apart. (Once they can be reset, the number of the reset has to stand above them: they are below 2^48.)
+	 * changes for the first time after that moment; until then, that is what it has live now. Peaks (DT_PEAK()) only grow, which tells
+	 * them apart.
 	 */
 	__u64 at_peak_of;
 	__s64 at_peak_bytes;

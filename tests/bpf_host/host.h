@@ -630,7 +630,7 @@ static inline int host_setup(void **state)
 
 	(void)state;
 	*host_config() = (struct dt_config){ .hash_seed = 0x0123456789abcdef, .frame_limit = DT_FRAME_LIMIT_DEFAULT };
-	epoch = traces_full_ns = reading = reading_kept = reading_lost = 0;
+	epoch = peak_zero = traces_full_ns = reading = reading_kept = reading_lost = 0;
 	spare_rows = spare_rows_max = rows_made = 0;
 	rows_ask = DT_ROWS_ASKED;
 	live_more_count = 0;

@@ -324,6 +324,54 @@ static void test_at_peak_of_others(void **state)
 	books_expect_at_peak(host_traceback(CALLER), 0);
 }
 
+/* After a reset the first thing to count is what was there then, also where there is only less of it from then on. */
+static void test_reset_peaks(void **state)
+{
+	const struct dt_trace *total;
+
+	(void)state;
+	allocate_from(CALLER, A, 1000);
+	allocate_from(OTHER, B, 10);
+	release(A);
+	allocate_from(CALLER, A, 100);
+	peak_zero += DT_PEAK(1, 0);
+	total = books_row(DT_SOURCE_LIBC, 0, DT_TRACEBACK_TOTAL);
+	assert_int_equal(books_peak(total), 110);
+	books_expect_at_peak(host_traceback(CALLER), 100);
+	books_expect_at_peak(host_traceback(OTHER), 10);
+	epoch += DT_EPOCH_TURN(epoch);
+	release(A);
+	assert_int_equal(books_peak(total), 110);
+	assert_int_equal(books_peak(books_row(DT_SOURCE_LIBC, 0, host_traceback(CALLER))), 100);
+	books_expect_at_peak(host_traceback(CALLER), 100);
+	allocate_from(OTHER, C, 101);
+	books_expect(DT_TRACEBACK_TOTAL, 4, 1211, 2, 1100, 111, 111);
+	books_expect_at_peak(host_traceback(CALLER), 0);
+	books_expect_at_peak(host_traceback(OTHER), 111);
+	peak_zero = DT_PEAK(DT_PEAK_RESETS_MAX, 0);
+	release(B);
+	release(C);
+	assert_int_equal(books_peak(total), 111);
+}
+
+/* Peaks have 47 bits. More is not in the memory of a process; the other figures say it. */
+static void test_peaks_that_cannot_be(void **state)
+{
+	(void)state;
+	for (__u64 resets = 0; resets <= DT_PEAK_RESETS_MAX; resets += DT_PEAK_RESETS_MAX) {
+		static const __s64 bytes[] = { 0, 1, -1, DT_PEAK_BYTES_MAX, -DT_PEAK_BYTES_MAX };
+
+		for (size_t i = 0; i < sizeof(bytes) / sizeof(*bytes); i++) {
+			__u64 zero = DT_PEAK(resets, 0), peak = peak_make(zero, bytes[i]);
+
+			assert_int_equal(DT_PEAK_RESETS(peak), resets);
+			assert_int_equal(DT_PEAK_BYTES(peak), bytes[i] < 0 && !resets ? 0 : bytes[i]);
+			assert_true(peak_make(zero, INT64_MAX) == DT_PEAK(resets, DT_PEAK_BYTES_MAX));
+			assert_true(peak_make(zero, INT64_MIN) == DT_PEAK(resets, resets ? -DT_PEAK_BYTES_MAX : 0));
+		}
+	}
+}
+
 #define EXPECT_TEMPORARY(caller, count) books_expect_temporary(DT_SOURCE_LIBC, 0, host_traceback(caller), count)
 
 /* Blocks that the thread frees which got them last. */
@@ -523,14 +571,14 @@ static void test_peaks_are_maxima(void **state)
 		own_peak = own > own_peak ? own : own_peak;
 		epoch += random >> 20 & 31 ? 0 : DT_EPOCH_TURN(epoch);
 		const struct dt_trace *total = books_row(DT_SOURCE_LIBC, 0, DT_TRACEBACK_TOTAL);
-		__u64 a = total->half[0].peak_bytes, b = total->half[1].peak_bytes;
+		__u64 a = total->half[0].peak, b = total->half[1].peak;
 
 		assert_int_equal(total->live_bytes, sum);
 		assert_int_equal(a > b ? a : b, peak);
 	}
 	const struct dt_trace *row = books_row(DT_SOURCE_LIBC, 0, host_traceback(CALLER));
 	assert_int_equal(row->live_bytes, own);
-	assert_int_equal(row->half[0].peak_bytes > row->half[1].peak_bytes ? row->half[0].peak_bytes : row->half[1].peak_bytes, own_peak);
+	assert_int_equal(row->half[0].peak > row->half[1].peak ? row->half[0].peak : row->half[1].peak, own_peak);
 	books_expect_nothing_counted();
 }
 
@@ -550,7 +598,7 @@ int main(void)
 		host_test(test_halves),
 		host_test(test_a_block_and_its_successor_are_no_peak),
 		host_test(test_at_peak),
-		host_test(test_at_peak_of_others),
+		host_test(test_at_peak_of_others), host_test(test_reset_peaks), host_test(test_peaks_that_cannot_be),
 		host_test(test_temporary),
 		host_test(test_temporary_is_of_a_thread_and_source),
 		host_test(test_temporary_is_not_another_block),

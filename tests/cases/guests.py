@@ -30,6 +30,8 @@ SELECTION = {
     "case_layers": EVERY,
     # A million calls take a minute; "random without …" are ten thousand.
     "case_libc": EveryBut(("libc/random", "libc/features")),
+    # The same programs of the kernel as the command's; what is new is how they are linked.
+    "case_library": (),
     "case_names": ("names/another mount namespace, raw",),
     "case_numpy": ("numpy/every path, tracemalloc off",),
     # bcc compiles for minutes, and sees what the kernel's own probes see.

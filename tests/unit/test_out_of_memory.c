@@ -21,7 +21,7 @@
 #include "snapshot_sample.h"
 #include "snapshot_file.h"
 
-#include <domtrace/domtrace.h>
+#include <domtrace/snapshot.h>
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
@@ -280,6 +280,30 @@ static int write_statistics(const struct subject *subject, const struct dt_log *
 	return error;
 }
 
+/* As callers of the library do it. */
+static int use_library(const struct subject *subject, const struct dt_log *log)
+{
+	struct dt_grouping_opts opts = { .size = sizeof(opts), .group = group };
+	struct dt_snapshot *copy = NULL, *all = NULL;
+	struct dt_statistics *statistics = NULL;
+	char **lines = NULL;
+	int error = dt_snapshot_copy(subject->snapshot, &copy);
+
+	if (!error)
+		error = dt_snapshot_merge((const struct dt_snapshot *[]){ copy, subject->old }, 2, log, &all);
+	if (!error)
+		error = dt_snapshot_compare_to(all, copy, &opts, log, &statistics);
+	for (size_t i = 0; !error && i < dt_statistics_count(statistics); i++) {
+		error = dt_statistics_format(statistics, i, NULL, &lines, NULL);
+		free(lines);
+		lines = NULL;
+	}
+	dt_statistics_free(statistics);
+	dt_snapshot_free(all);
+	dt_snapshot_free(copy);
+	return error;
+}
+
 static void with_sample(int (*act)(const struct subject *, const struct dt_log *), bool with_old)
 {
 	struct subject subject = { .snapshot = new_mixed_sample("/nonexistent/app.py") };
@@ -334,11 +358,20 @@ static void test_statistics(void **state)
 	may_go_on = false;
 }
 
+static void test_library(void **state)
+{
+	(void)state;
+	may_go_on = true;               /* without lines of source */
+	for (group = 0; group < DT_GROUP_COUNT_; group++)
+		with_sample(use_library, true);
+	may_go_on = false;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_load), cmocka_unit_test(test_merge), cmocka_unit_test(test_filter), cmocka_unit_test(test_groups),
-		cmocka_unit_test(test_statistics),
+		cmocka_unit_test(test_statistics), cmocka_unit_test(test_library),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -37,7 +37,7 @@ static void clear(struct dt_collect *collect)
 	}
 }
 
-#define LIVE(allocated, freed, peak) ((struct dt_tally){ .allocated_bytes = (allocated), .freed_bytes = (freed), .peak_bytes = (peak) })
+#define LIVE(allocated, freed, most) ((struct dt_tally){ .allocated_bytes = (allocated), .freed_bytes = (freed), .peak = (most) })
 #define KEPT(allocated, freed, of, bytes) \
 	((struct dt_tally){ .allocated_bytes = (allocated), .freed_bytes = (freed), .at_peak_of = (of), .at_peak_bytes = (bytes) })
 
@@ -92,22 +92,45 @@ static void test_row_without_total(void **state)
 static void test_sums(void **state)
 {
 	struct dt_collect_row row = { .half = {
-		{ .allocations = 1, .allocated_bytes = 2, .frees = 3, .freed_bytes = 4, .peak_bytes = 50, .temporary = 6, .at_peak_bytes = 9 },
-		{ .allocations = 10, .allocated_bytes = 20, .frees = 30, .freed_bytes = 40, .peak_bytes = 5, .temporary = 60 },
+		{ .allocations = 1, .allocated_bytes = 2, .frees = 3, .freed_bytes = 4, .peak = 50, .temporary = 6, .at_peak_bytes = 9 },
+		{ .allocations = 10, .allocated_bytes = 20, .frees = 30, .freed_bytes = 40, .peak = 5, .temporary = 60 },
 	} };
-	struct dt_tally sum = dt_collect_row_sum(&row), more = LIVE(90, 20, 60), less = LIVE(20, 90, 0);
+	struct dt_tally sum = dt_collect_row_sum(&(struct dt_collect){ .rows = NULL }, &row), more = LIVE(90, 20, 60), less = LIVE(20, 90, 0);
 
 	(void)state;
 	assert_int_equal(sum.allocations, 11);
 	assert_int_equal(sum.allocated_bytes, 22);
 	assert_int_equal(sum.frees, 33);
 	assert_int_equal(sum.freed_bytes, 44);
-	assert_int_equal(sum.peak_bytes, 50);
+	assert_int_equal(sum.peak, 50);
 	assert_int_equal(sum.temporary, 66);
 	assert_int_equal(sum.at_peak_bytes, 0);
 	assert_int_equal(dt_tally_peak(&sum), 50);
 	assert_int_equal(dt_tally_peak(&more), 70);
 	assert_int_equal(dt_tally_peak(&less), 0);
+}
+
+/* Since a reset: what rows say of the time before it is void; those that say nothing else have what they have. */
+static void test_reset(void **state)
+{
+	struct dt_collect collect = { .peak_zero = DT_PEAK(3, 0) };
+	struct dt_collect_row *total = add(&collect, DT_TRACEBACK_TOTAL, 1, LIVE(100, 60, 100), LIVE(50, 0, DT_PEAK(2, 150))), *trace;
+	struct dt_tally sum = dt_collect_row_sum(&collect, total);
+
+	(void)state;
+	trace = add(&collect, TRACE, 1, KEPT(60, 30, DT_PEAK(2, 150), 55), KEPT(0, 0, 100, 3));
+	assert_int_equal(sum.peak, 90);
+	assert_int_equal(dt_peaks_row(&collect, trace), 30);
+	total->half[0].peak = DT_PEAK(3, 95);
+	sum = dt_collect_row_sum(&collect, total);
+	assert_int_equal(sum.peak, 95);
+	assert_int_equal(dt_peaks_row(&collect, trace), 30);
+	trace->half[0].at_peak_of = DT_PEAK(3, 95);
+	assert_int_equal(dt_peaks_row(&collect, trace), 55);
+	total->half[0].peak = DT_PEAK(3, -10);
+	sum = dt_collect_row_sum(&collect, total);
+	assert_int_equal((int64_t)sum.peak, -10);
+	clear(&collect);
 }
 
 /* A trace that has less than nothing, which threads that raced have left so, has nothing; then the sum is not the peak. */
@@ -139,7 +162,7 @@ static void test_check(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_row), cmocka_unit_test(test_row_without_total), cmocka_unit_test(test_sums), cmocka_unit_test(test_check),
+		cmocka_unit_test(test_row), cmocka_unit_test(test_row_without_total), cmocka_unit_test(test_sums), cmocka_unit_test(test_reset), cmocka_unit_test(test_check),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include <domtrace/domtrace.h>
+#include <domtrace/snapshot.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -217,4 +217,20 @@ int dt_output_write(struct dt_output *output, const struct dt_snapshot *snapshot
 		return dt_log_error(&output->log, error, "snapshot %" PRIu64 " is not in %s: %s; %s", snapshot->sequence,
 				    output->path, strerror(-error), dt_journal_advice(error));
 	return 0;
+}
+
+int dt_snapshot_dump(const struct dt_snapshot *snapshot, const char *path, const struct dt_log *log)
+{
+	const char *slash = strrchr(path, '/');
+	DT_FREE char *directory = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup("./");
+	struct dt_output output = { .directory = -1 };
+	int error = directory ? 0 : -ENOMEM;
+
+	if (!error) {
+		output.directory = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		error = output.directory < 0 ? -errno : write_file(&output, snapshot, slash ? slash + 1 : path);
+	}
+	if (output.directory >= 0)
+		close(output.directory);
+	return error ? dt_log_error(log, error, "the snapshot is not in %s: %s; %s", path, strerror(-error), dt_journal_advice(error)) : 0;
 }

@@ -24,7 +24,7 @@ static int fail(const struct dt_log *log, int error, const struct dt_statistics_
 static int write_groups(const struct dt_snapshot *snapshot, const struct dt_snapshot *old, const struct dt_statistics_opts *opts, FILE *out)
 {
 	DT_CLEANUP(dt_groups_clear) struct dt_groups groups = { 0 };
-	struct dt_statistics statistics = {
+	struct dt_statistics_table statistics = {
 		.snapshot = snapshot, .old = old, .groups = &groups, .cumulative = opts->cumulative,
 		.top = opts->top ? opts->top : opts->json ? SIZE_MAX : TOP_DEFAULT,
 	};

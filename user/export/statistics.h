@@ -6,7 +6,7 @@
 #include "export/page.h"
 #include "snapshot/group.h"
 
-struct dt_statistics {
+struct dt_statistics_table {
 	const struct dt_snapshot *snapshot, *old; /* old: NULL, or what is compared with */
 	const struct dt_groups *groups;
 	bool cumulative;
@@ -14,7 +14,7 @@ struct dt_statistics {
 };
 
 /* 0, -ENOMEM, or what writing says. */
-int dt_statistics_write_text(const struct dt_statistics *statistics, const struct dt_page *page);
-int dt_statistics_write_json(const struct dt_statistics *statistics, FILE *out);
+int dt_statistics_write_text(const struct dt_statistics_table *statistics, const struct dt_page *page);
+int dt_statistics_write_json(const struct dt_statistics_table *statistics, FILE *out);
 
 #endif

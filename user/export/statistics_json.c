@@ -79,7 +79,7 @@ static void write_place(struct json *json, const struct dt_place *place)
 }
 
 /* What the key is, under the name of the group. */
-static void write_group(struct json *json, const struct dt_statistics *statistics, const struct dt_key *key)
+static void write_group(struct json *json, const struct dt_statistics_table *statistics, const struct dt_key *key)
 {
 	const struct dt_keys *keys = &statistics->groups->keys;
 	const struct dt_place *first = &keys->places[key->places[0]];
@@ -115,7 +115,7 @@ static void key_change(struct json *json, const char *key, uint64_t now, uint64_
 	write_number(json, now < old, now < old ? old - now : now - old);
 }
 
-static void write_row(struct json *json, const struct dt_statistics *statistics, const struct dt_group_row *row)
+static void write_row(struct json *json, const struct dt_statistics_table *statistics, const struct dt_group_row *row)
 {
 	const struct dt_figures *now = &row->now, *old = &row->old;
 
@@ -151,7 +151,7 @@ static void write_snapshot(struct json *json, const char *key, const struct dt_s
 	yajl_gen_map_close(json->gen);
 }
 
-static void write_document(struct json *json, const struct dt_statistics *statistics)
+static void write_document(struct json *json, const struct dt_statistics_table *statistics)
 {
 	const struct dt_groups *groups = statistics->groups;
 	size_t count = groups->row_count < statistics->top ? groups->row_count : statistics->top;
@@ -175,7 +175,7 @@ static void write_document(struct json *json, const struct dt_statistics *statis
 	print(json, "\n", 1);
 }
 
-int dt_statistics_write_json(const struct dt_statistics *statistics, FILE *out)
+int dt_statistics_write_json(const struct dt_statistics_table *statistics, FILE *out)
 {
 	struct json json = { .gen = yajl_gen_alloc(NULL), .out = out };
 

@@ -17,7 +17,7 @@
 #define INDENT 4
 
 struct writer {
-	const struct dt_statistics *statistics;
+	const struct dt_statistics_table *statistics;
 	const struct dt_page *page;
 	struct dt_listing *listing;
 };
@@ -240,7 +240,7 @@ static size_t count_changed(const struct writer *writer)
 /* What the figures are of, so that nobody adds up what must not be added up. */
 static void write_title(const struct writer *writer, size_t shown, size_t count)
 {
-	const struct dt_statistics *statistics = writer->statistics;
+	const struct dt_statistics_table *statistics = writer->statistics;
 	const struct dt_groups *groups = statistics->groups;
 	size_t same = groups->row_count - count;
 	const char *words = count == 1 ? group_words[groups->keys.group].one : group_words[groups->keys.group].many;
@@ -284,7 +284,7 @@ static void write_others(const struct writer *writer, size_t shown)
 
 static int write_rows(const struct writer *writer, size_t shown)
 {
-	const struct dt_statistics *statistics = writer->statistics;
+	const struct dt_statistics_table *statistics = writer->statistics;
 	size_t number = 0;
 	int error = 0;
 
@@ -303,7 +303,7 @@ static int write_rows(const struct writer *writer, size_t shown)
 	return error;
 }
 
-int dt_statistics_write_text(const struct dt_statistics *statistics, const struct dt_page *page)
+int dt_statistics_write_text(const struct dt_statistics_table *statistics, const struct dt_page *page)
 {
 	struct writer writer = { .statistics = statistics, .page = page };
 	size_t count = count_changed(&writer), shown = count < statistics->top ? count : statistics->top;

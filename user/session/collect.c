@@ -81,6 +81,15 @@ int dt_collect_turn(struct dt_collect *collect, uint32_t *ret_segment)
 	return dt_collect_wait(collect);
 }
 
+int dt_collect_reset_peaks(struct dt_collect *collect)
+{
+	if (DT_PEAK_RESETS(collect->peak_zero) == DT_PEAK_RESETS_MAX)
+		return -EOVERFLOW;
+	collect->peak_zero += DT_PEAK(1, 0);
+	__atomic_store_n(&collect->bpf->bss->peak_zero, collect->peak_zero, __ATOMIC_SEQ_CST);
+	return dt_collect_wait(collect);
+}
+
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
 
 static int read_row(void *context, const void *key, const void *value)

@@ -40,6 +40,11 @@ int dt_collect_read(struct dt_collect *collect);
 /* Adds domains and traces of the processes (the first rows of the snapshot's, in this order), what was read of their blocks, and the counters. */
 int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *processes, size_t count, struct dt_tracebacks *tracebacks,
 		    const struct dt_reading *reading, struct dt_snapshot *snapshot);
+/*
+ * Peaks start again from what is there: all that events see that begin later. Returns when those have ended that began before.
+ * -EOVERFLOW: that has been done too often.
+ */
+int dt_collect_reset_peaks(struct dt_collect *collect);
 /* Forgets all traces whose generation is not that of their image, here and in the kernel. */
 int dt_collect_forget(struct dt_collect *collect);
 /*

@@ -73,7 +73,7 @@ static void add_tally(struct dt_tally *to, const struct dt_tally *tally)
 	to->allocated_bytes += tally->allocated_bytes;
 	to->frees += tally->frees;
 	to->freed_bytes += tally->freed_bytes;
-	to->peak_bytes += tally->peak_bytes;
+	to->peak += tally->peak;
 	to->temporary += tally->temporary;
 }
 
@@ -84,7 +84,7 @@ static void domain_tally(const struct dt_snapshot_domain *domain, struct dt_tall
 		.allocated_bytes = domain->allocated_bytes,
 		.frees = domain->frees,
 		.freed_bytes = domain->freed_bytes,
-		.peak_bytes = domain->peak_bytes,
+		.peak = domain->peak_bytes,
 		.temporary = domain->temporary,
 	};
 }
@@ -180,7 +180,7 @@ static int add_trace(struct fill *fill, const struct dt_owner *owner, uint64_t n
 
 static struct dt_tally inherited_tally(const struct dt_inherited *row)
 {
-	return (struct dt_tally){ .allocations = row->blocks, .allocated_bytes = row->bytes, .peak_bytes = row->bytes,
+	return (struct dt_tally){ .allocations = row->blocks, .allocated_bytes = row->bytes, .peak = row->bytes,
 				  .at_peak_bytes = (int64_t)row->bytes };
 }
 
@@ -190,9 +190,9 @@ static bool is_same_owner(const struct dt_owner *left, const struct dt_owner *ri
 }
 
 /* Has more gone from the row than came, and than was inherited without a traceback? */
-static bool is_below_zero(const struct dt_collect_row *row, const struct dt_traced *traced)
+static bool is_below_zero(const struct dt_collect *collect, const struct dt_collect_row *row, const struct dt_traced *traced)
 {
-	struct dt_tally sum = dt_collect_row_sum(row), inherited;
+	struct dt_tally sum = dt_collect_row_sum(collect, row), inherited;
 
 	for (size_t i = 0; i < traced->inherited_count; i++) {
 		if (traced->inherited[i].traceback != DT_TRACEBACK_LOST || !is_same_owner(&traced->inherited[i].owner, &row->key.owner))
@@ -216,7 +216,7 @@ static int fold_inherited(struct fill *fill)
 		const struct dt_traced *traced = fill->by_slot[dt_owner_slot(&row->key.owner)];
 
 		if (row->key.traceback != DT_TRACEBACK_LOST || !traced || traced->generation != 1 || row->key.generation != 1 ||
-		    !is_below_zero(row, traced))
+		    !is_below_zero(fill->collect, row, traced))
 			continue;
 		for (size_t i = 0; i < traced->inherited_count && !error; i++)
 			if (is_same_owner(&traced->inherited[i].owner, &row->key.owner))
@@ -250,7 +250,7 @@ static int fill_pass(struct fill *fill, bool totals)
 			error = add_inherited(fill, fill->by_slot[slot], totals);
 	HASH_ITER(hh, fill->collect->rows, row, next) {
 		const struct dt_traced *traced = fill->by_slot[dt_owner_slot(&row->key.owner)];
-		struct dt_tally sum = dt_collect_row_sum(row);
+		struct dt_tally sum = dt_collect_row_sum(fill->collect, row);
 
 		if (error)
 			return error;

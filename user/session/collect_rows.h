@@ -20,6 +20,7 @@ struct dt_collect {
 	struct dt_collect_row *rows;
 	int barrier_fd, barrier_inner_fd;
 	uint64_t counters_before[DT_COUNTER_COUNT];
+	uint64_t peak_zero;             /* DT_PEAK() of no bytes, as the programs have it */
 };
 
 /* The slot that a key of a table speaks of. */

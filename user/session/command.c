@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
+#include "base/cleanup.h"
 #include "session/images.h"
 #include "session/session.h"
 #include "session/skeleton.h"
@@ -75,6 +77,8 @@ int dt_session_dispatch_command(struct dt_session *session)
 {
 	int error = 0;
 
+	if (session->launch_thread != gettid())  /* the kernel takes ptrace from no other; the command stands still until it comes */
+		return 0;
 	while (session->launch.pid && !error) {
 		enum dt_launch_event event = dt_launch_next(&session->launch);
 
@@ -87,6 +91,7 @@ int dt_session_dispatch_command(struct dt_session *session)
 
 int dt_session_launch(struct dt_session *session, char *const argv[], pid_t *ret_pid)
 {
+	DT_SESSION_LOCKED(session);
 	struct epoll_event event = { .events = EPOLLIN };
 	int error;
 
@@ -94,6 +99,7 @@ int dt_session_launch(struct dt_session *session, char *const argv[], pid_t *ret
 		return -ESHUTDOWN;
 	if (session->launch.pid)
 		return -EBUSY;
+	session->launch_thread = gettid();
 	error = dt_launch_start(argv, &session->log, &session->launch);
 	if (error)
 		return error;
@@ -112,6 +118,7 @@ int dt_session_launch(struct dt_session *session, char *const argv[], pid_t *ret
 
 int dt_session_command_status(const struct dt_session *session, int *ret_status)
 {
+	DT_SESSION_LOCKED(session);
 	if (!session->launch.pid)
 		return -ECHILD;
 	if (!session->launch.ended)

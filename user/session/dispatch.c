@@ -6,6 +6,7 @@
 
 #include <bpf/libbpf.h>
 
+#include "base/cleanup.h"
 #include "session/session.h"
 #include "session/skeleton.h"
 
@@ -121,6 +122,7 @@ static int check_clock(const struct dt_session *session)
 
 int dt_session_dispatch(struct dt_session *session)
 {
+	DT_SESSION_LOCKED(session);
 	int error = check_clock(session);
 
 	if (error)
@@ -145,6 +147,7 @@ int dt_session_dispatch(struct dt_session *session)
 
 size_t dt_session_running(const struct dt_session *session)
 {
+	DT_SESSION_LOCKED(session);
 	size_t running = session->follow == DT_FOLLOW_ALL;      /* there may always be others */
 
 	for (size_t i = 0; i < session->process_count; i++)

@@ -217,6 +217,7 @@ static int say_failure(const struct dt_session *session, pid_t pid, int error)
 
 int dt_session_add_process(struct dt_session *session, pid_t pid)
 {
+	DT_SESSION_LOCKED(session);
 	struct dt_traced *traced;
 	int pidfd, error;
 

@@ -73,6 +73,15 @@ int dt_live_grow(struct dt_live *live)
 	return 0;
 }
 
+bool dt_live_find(const struct dt_live *live, const struct dt_block_key *key, struct dt_block *ret_block)
+{
+	bool found = !bpf_map_lookup_elem(bpf_map__fd(live->bpf->maps.live), key, ret_block);
+
+	for (uint32_t i = 0; i < live->count && !found; i++)
+		found = !bpf_map_lookup_elem(live->fds[i], key, ret_block);
+	return found;
+}
+
 int dt_live_each(const struct dt_live *live, dt_table_fn fn, void *context)
 {
 	int error = dt_table_each(bpf_map__fd(live->bpf->maps.live), sizeof(struct dt_block_key), sizeof(struct dt_block), fn, context);

@@ -3,6 +3,7 @@
 #ifndef DT_SESSION_LIVE_H
 #define DT_SESSION_LIVE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,8 @@ void dt_live_close(struct dt_live *live);
 /* Makes room for more, if there may be. Returns what the kernel says of a new map. */
 int dt_live_grow(struct dt_live *live);
 
+/* The row of a block, also of one that has gone. */
+bool dt_live_find(const struct dt_live *live, const struct dt_block_key *key, struct dt_block *ret_block);
 /* Calls `fn` for each row, also those of blocks that have gone (struct dt_block_key, struct dt_block). */
 int dt_live_each(const struct dt_live *live, dt_table_fn fn, void *context);
 /* Removes the rows that `choose` chooses: of images that have ended. */

@@ -8,8 +8,11 @@
 #include "session/collect_rows.h"
 #include "snapshot/snapshot.h"
 
-/* The figures of both halves, but for what was live at the domain's peak. */
-struct dt_tally dt_collect_row_sum(const struct dt_collect_row *row);
+/*
+ * The figures of both halves, but for what was live at the domain's peak. `peak` is bytes there, those since peaks were reset last, and
+ * below 0 (as all that has 64 bits here) where more of it was inherited.
+ */
+struct dt_tally dt_collect_row_sum(const struct dt_collect *collect, const struct dt_collect_row *row);
 /* A block that was booked in the old epoch may have met, in live_bytes, a free that belongs to the new one. */
 uint64_t dt_tally_peak(const struct dt_tally *tally);
 /*

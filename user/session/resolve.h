@@ -68,6 +68,8 @@ int dt_resolve_keep(struct dt_resolve *resolve, const bool *kept);
 int dt_resolve_work(struct dt_resolve *resolve, uint64_t budget_ns);
 /* Looks again for functions of JIT compilers that were not known when their addresses came. */
 void dt_resolve_look_again(struct dt_resolve *resolve);
+/* Of the process that finds names; 0: none runs. */
+pid_t dt_resolve_helper(const struct dt_resolve *resolve);
 /* Readable when there is what dt_resolve_work() waited for in vain; the same descriptor always. */
 int dt_resolve_fd(const struct dt_resolve *resolve);
 /* Have the first so many places been named, as far as that is possible? */

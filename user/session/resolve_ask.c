@@ -235,6 +235,11 @@ int dt_resolve_work(struct dt_resolve *resolve, uint64_t budget_ns)
 	return error;
 }
 
+pid_t dt_resolve_helper(const struct dt_resolve *resolve)
+{
+	return dt_namer_pid(resolve->namer);
+}
+
 int dt_resolve_fd(const struct dt_resolve *resolve)
 {
 	return resolve->epoll_fd;

@@ -61,6 +61,7 @@ static int scan_once(struct dt_session *session, size_t *count)
 /* Twice at least: what an unknown process forked off in the meantime is as unknown as that one. */
 int dt_session_add_all(struct dt_session *session, size_t *ret_count)
 {
+	DT_SESSION_LOCKED(session);
 	size_t count = 0, before;
 	int error;
 

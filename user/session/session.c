@@ -278,6 +278,7 @@ int dt_session_new(const struct dt_session_opts *opts, struct dt_session **ret_s
 	session = calloc(1, sizeof(*session));
 	if (!session)
 		return -ENOMEM;
+	session->lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 	session->log = opts->log;
 	session->patch_python = opts->patch_python;
 	session->epoll_fd = session->timer_fd = -1;
@@ -290,6 +291,21 @@ int dt_session_new(const struct dt_session_opts *opts, struct dt_session **ret_s
 	clock_gettime(CLOCK_MONOTONIC, &session->started);
 	*ret_session = session;
 	return 0;
+}
+
+int dt_session_start(const struct dt_session_opts *opts, pid_t pid, struct dt_session **ret_session)
+{
+	struct dt_session *session;
+	int error = dt_session_new(opts, &session);
+
+	if (error)
+		return error;
+	error = dt_session_add_process(session, pid);
+	if (error)
+		dt_session_free(session);
+	else
+		*ret_session = session;
+	return error;
 }
 
 void dt_session_free(struct dt_session *session)
@@ -315,6 +331,7 @@ void dt_session_free(struct dt_session *session)
 		close(session->epoll_fd);
 	if (session->timer_fd >= 0)
 		close(session->timer_fd);
+	pthread_mutex_destroy(&session->lock);
 	free(session);
 }
 
@@ -322,6 +339,7 @@ void dt_session_free(struct dt_session *session)
 
 int dt_session_stop(struct dt_session *session)
 {
+	DT_SESSION_LOCKED(session);
 	if (session->stopped)
 		return -ESHUTDOWN;
 	session->stopped = true;
@@ -343,6 +361,7 @@ int dt_session_stop(struct dt_session *session)
 
 bool dt_session_is_tracing(const struct dt_session *session)
 {
+	DT_SESSION_LOCKED(session);
 	return !session->stopped;
 }
 

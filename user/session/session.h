@@ -3,6 +3,7 @@
 #ifndef DT_SESSION_SESSION_H
 #define DT_SESSION_SESSION_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,6 +11,7 @@
 
 #include <domtrace/domtrace.h>
 
+#include "base/cleanup.h"
 #include "session/ages.h"
 #include "session/attach.h"
 #include "session/collect.h"
@@ -32,6 +34,7 @@ struct domtrace_bpf;
 struct ring_buffer;
 
 struct dt_session {
+	pthread_mutex_t lock;           /* recursive: public functions call others */
 	struct dt_log log;
 	struct dt_features features;
 	struct dt_domains domains;
@@ -64,6 +67,7 @@ struct dt_session {
 	bool ended_are_due;             /* … since when a while has passed */
 	uint32_t mappings_version;      /* the last one given to mappings of a process */
 	struct dt_launch launch;
+	pid_t launch_thread;            /* the one that may ptrace it */
 	int event_error;                /* the first failure while a record was taken in */
 	bool patch_python;              /* pointers in the memory of processes that ran already may be changed */
 	uint64_t python_unseen;         /* DT_COUNTER_python_unseen */
@@ -71,6 +75,35 @@ struct dt_session {
 	uint64_t sequence;
 	struct timespec started;        /* or cleared; CLOCK_MONOTONIC */
 };
+
+/* One thread at a time is in a session: at the beginning of each public function, until its end. */
+static inline pthread_mutex_t *dt_session_lock(const struct dt_session *session)
+{
+	pthread_mutex_t *lock = (pthread_mutex_t *)&session->lock;
+
+	pthread_mutex_lock(lock);
+	return lock;
+}
+
+static inline void dt_session_unlock(pthread_mutex_t **lock)
+{
+	pthread_mutex_unlock(*lock);
+}
+
+#define DT_SESSION_LOCKED(session) \
+	DT_CLEANUP(dt_session_unlock) pthread_mutex_t *locked_session __attribute__((unused)) = dt_session_lock(session)
+
+/* take.c */
+
+/* -ESHUTDOWN, and says that it cannot be because tracing has been stopped. */
+int dt_session_refuse_stopped(const struct dt_session *session, const char *what);
+/* Turns the epoch and reads what it closed. */
+int dt_session_read_tables(struct dt_session *session, struct dt_snapshot *snapshot, struct timespec *ret_now, struct dt_reading *reading);
+/* The names of all that a snapshot may show. Mostly they are there; the first of a large program may take seconds. */
+int dt_session_find_names(struct dt_session *session);
+/* Which processes a snapshot shows: those that were asked for and those that run; or only those that have ended since. NULL: no memory. */
+struct dt_traced **dt_session_choose_processes(const struct dt_session *session, bool ended, size_t *ret_count);
+int dt_session_fill_header(const struct dt_session *session, const char *label, const struct timespec *now, struct dt_snapshot *snapshot);
 
 /* follow.c */
 

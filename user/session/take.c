@@ -63,7 +63,7 @@ static int add_processes(const struct dt_session *session, struct dt_traced *con
 	return 0;
 }
 
-static int fill_header(const struct dt_session *session, const char *label, const struct timespec *now, struct dt_snapshot *snapshot)
+int dt_session_fill_header(const struct dt_session *session, const char *label, const struct timespec *now, struct dt_snapshot *snapshot)
 {
 	struct utsname name;
 
@@ -77,8 +77,8 @@ static int fill_header(const struct dt_session *session, const char *label, cons
 	return snapshot->label && snapshot->kernel && snapshot->architecture ? 0 : -ENOMEM;
 }
 
-/* Turns the epoch and reads what it closed. Records first: those of every row that is read must be there. */
-static int read_tables(struct dt_session *session, struct dt_snapshot *snapshot, struct timespec *ret_now, struct dt_reading *reading)
+/* Records first: those of every row that is read must be there. */
+int dt_session_read_tables(struct dt_session *session, struct dt_snapshot *snapshot, struct timespec *ret_now, struct dt_reading *reading)
 {
 	int error = dt_session_dispatch(session);
 
@@ -99,8 +99,7 @@ static int read_tables(struct dt_session *session, struct dt_snapshot *snapshot,
 #define NAMING_SLICE_NS 20000000        /* between two looks at what the programs have sent */
 #define NAMING_SECONDS_MAX 60           /* what has no name by then gets it in a later snapshot */
 
-/* The names of all that the snapshot may show. Mostly they are there; the first of a large program may take seconds. */
-static int find_names(struct dt_session *session)
+int dt_session_find_names(struct dt_session *session)
 {
 	size_t places = dt_tracebacks_places(session->tracebacks);
 	struct timespec begin, now;
@@ -128,8 +127,7 @@ static bool has_nothing(const struct dt_traced *traced)
 	return !traced->root && !traced->exited && traced->maps && !sites;
 }
 
-/* Which processes a snapshot shows: those that were asked for and those that run; or only those that have ended since. */
-static struct dt_traced **choose_processes(const struct dt_session *session, bool ended, size_t *ret_count)
+struct dt_traced **dt_session_choose_processes(const struct dt_session *session, bool ended, size_t *ret_count)
 {
 	struct dt_traced **chosen = calloc(session->process_count + 1, sizeof(*chosen));
 	size_t count = 0;
@@ -171,15 +169,15 @@ static int fill_snapshot(struct dt_session *session, const char *label, bool end
 			 struct dt_reading *reading, struct dt_snapshot *snapshot)
 {
 	size_t count;
-	DT_FREE struct dt_traced **chosen = choose_processes(session, ended, &count);
+	DT_FREE struct dt_traced **chosen = dt_session_choose_processes(session, ended, &count);
 	int error = chosen ? dt_inherit_find(session->bpf, &session->live, chosen, count, session->tracebacks) : -ENOMEM;
 
 	if (!error)
 		error = read_blocks(session, chosen, count, reading, snapshot);
 	if (!error)
-		error = find_names(session);
+		error = dt_session_find_names(session);
 	if (!error)
-		error = fill_header(session, label, now, snapshot);
+		error = dt_session_fill_header(session, label, now, snapshot);
 	if (!error)
 		error = add_processes(session, chosen, count, snapshot);
 	if (!error)
@@ -202,7 +200,7 @@ static int take(struct dt_session *session, const char *label, bool ended, struc
 
 	if (error)
 		return error;
-	error = read_tables(session, snapshot, &now, &reading);
+	error = dt_session_read_tables(session, snapshot, &now, &reading);
 	if (!error)
 		error = fill_snapshot(session, label, ended, &now, &reading, snapshot);
 	ended_reading = dt_reading_end(session, &reading);
@@ -216,15 +214,22 @@ static int take(struct dt_session *session, const char *label, bool ended, struc
 	return 0;
 }
 
+int dt_session_refuse_stopped(const struct dt_session *session, const char *what)
+{
+	return dt_log_error(&session->log, -ESHUTDOWN, "%s: tracing has been stopped", what);
+}
+
 int dt_session_take_snapshot(struct dt_session *session, const char *label, struct dt_snapshot **ret_snapshot)
 {
+	DT_SESSION_LOCKED(session);
 	if (session->stopped)
-		return dt_log_error(&session->log, -ESHUTDOWN, "no snapshot can be taken: tracing has been stopped");
+		return dt_session_refuse_stopped(session, "no snapshot can be taken");
 	return take(session, label, false, ret_snapshot);
 }
 
 int dt_session_take_ended(struct dt_session *session, bool at_once, struct dt_snapshot **ret_snapshot)
 {
+	DT_SESSION_LOCKED(session);
 	bool any = false;
 	int error;
 
@@ -246,12 +251,27 @@ int dt_session_take_ended(struct dt_session *session, bool at_once, struct dt_sn
 	return error;
 }
 
+int dt_session_reset_peak(struct dt_session *session)
+{
+	DT_SESSION_LOCKED(session);
+	int error;
+
+	if (session->stopped)
+		return dt_session_refuse_stopped(session, "the peaks cannot be reset");
+	error = dt_collect_reset_peaks(session->collect);
+	if (error == -EOVERFLOW)
+		return dt_log_error(&session->log, error, "the peaks have been reset %d times, which is as far as this trace can count; start "
+				    "another one", DT_PEAK_RESETS_MAX);
+	return error ? dt_log_error(&session->log, error, "cannot reset the peaks: %s", strerror(-error)) : 0;
+}
+
 int dt_session_clear_traces(struct dt_session *session)
 {
+	DT_SESSION_LOCKED(session);
 	int error = 0;
 
 	if (session->stopped)
-		return -ESHUTDOWN;
+		return dt_session_refuse_stopped(session, "the traces cannot be cleared");
 	error = dt_session_adopt(session);
 	for (size_t i = 0; i < session->process_count && !error; i++)
 		session->processes[i]->generation = dt_images_clear(session->bpf, session->processes[i]->slot);

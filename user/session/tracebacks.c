@@ -175,6 +175,11 @@ int dt_tracebacks_fd(const struct dt_tracebacks *tracebacks)
 	return dt_resolve_fd(tracebacks->resolve);
 }
 
+pid_t dt_tracebacks_helper(const struct dt_tracebacks *tracebacks)
+{
+	return dt_resolve_helper(tracebacks->resolve);
+}
+
 size_t dt_tracebacks_places(const struct dt_tracebacks *tracebacks)
 {
 	return dt_resolve_count(tracebacks->resolve);

@@ -49,6 +49,8 @@ int dt_tracebacks_inherit(struct dt_tracebacks *tracebacks, uint32_t image, uint
 int dt_tracebacks_name(struct dt_tracebacks *tracebacks, uint64_t budget_ns);
 /* Readable when a name is there that dt_tracebacks_name() waited for in vain; the same descriptor always. */
 int dt_tracebacks_fd(const struct dt_tracebacks *tracebacks);
+/* Of the process that finds names; 0: none runs. */
+pid_t dt_tracebacks_helper(const struct dt_tracebacks *tracebacks);
 /* How many native places there are; and have the first so many their names? */
 size_t dt_tracebacks_places(const struct dt_tracebacks *tracebacks);
 bool dt_tracebacks_are_named(const struct dt_tracebacks *tracebacks, size_t places);

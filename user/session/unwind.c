@@ -67,6 +67,11 @@ void dt_unwind_free(struct dt_unwind *unwind)
 
 /* ---- words --------------------------------------------------------------------------------------------------------- */
 
+uint64_t dt_unwind_bytes(const struct dt_unwind *unwind)
+{
+	return unwind->chunk_count * sizeof(*unwind->chunks[0]);
+}
+
 /* The kernel waits at each update of a map of maps until no program runs that saw the old one, so chunks are large. */
 static int add_chunk(struct dt_unwind *unwind)
 {

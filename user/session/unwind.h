@@ -31,6 +31,8 @@ struct dt_unwind_place {
 int dt_unwind_new(struct domtrace_bpf *bpf, struct dt_unwind **ret_unwind);
 void dt_unwind_free(struct dt_unwind *unwind);
 
+/* What the tables take in the kernel, but for its own administration. */
+uint64_t dt_unwind_bytes(const struct dt_unwind *unwind);
 /* Stores the table of a file. -ENOSPC: there is no room for it. -ENOMEM, or what the kernel says of a new chunk. */
 int dt_unwind_add_table(struct dt_unwind *unwind, const struct dt_unwind_table *table, struct dt_unwind_place *ret_place);
 /* Gives its room back; its rules stay. No program may look at it any more. */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <domtrace/domtrace.h>
+#include <domtrace/snapshot.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -52,6 +52,41 @@ int dt_snapshot_load_all(const char *const names[], const struct dt_log *log, st
 	error = dt_snapshot_check(all, &reason);
 	if (error)
 		return dt_log_error(log, error, "the snapshots cannot be merged: %s", error == -ENOMEM ? strerror(ENOMEM) : reason);
+	*ret_snapshot = DT_TAKE(all);
+	return 0;
+}
+
+int dt_snapshot_copy(const struct dt_snapshot *snapshot, struct dt_snapshot **ret_snapshot)
+{
+	DT_CLEANUP(cleanup_snapshot) struct dt_snapshot *copy = NULL;
+	uint32_t process;
+	int error = dt_snapshot_new(&copy);
+
+	if (!error)
+		error = dt_merge_add(copy, snapshot, &process);
+	if (!error)
+		*ret_snapshot = DT_TAKE(copy);
+	return error;
+}
+
+int dt_snapshot_merge(const struct dt_snapshot *const snapshots[], size_t count, const struct dt_log *log,
+		      struct dt_snapshot **ret_snapshot)
+{
+	DT_CLEANUP(cleanup_snapshot) struct dt_snapshot *all = NULL;
+	const char *reason;
+	uint32_t process = 0;
+	int error = dt_snapshot_new(&all);
+
+	for (size_t i = 0; i < count && !error; i++) {
+		error = dt_merge_add(all, snapshots[i], &process);
+		if (error == -EEXIST)
+			return dt_log_error(log, error, "snapshot %zu cannot be merged with those before it: process %d has the same domain "
+					    "there, and would count twice", i + 1, snapshots[i]->processes[process].pid);
+	}
+	if (!error)
+		error = dt_snapshot_check(all, &reason);
+	if (error)
+		return dt_log_error(log, error, "the snapshots cannot be merged: %s", error == -EBADMSG ? reason : strerror(-error));
 	*ret_snapshot = DT_TAKE(all);
 	return 0;
 }

@@ -16,6 +16,7 @@
 
 #include <linux/types.h>
 
+#include <domtrace/domtrace.h>            /* what is declared in both is exported */
 #include <domtrace/wire.h>
 
 /*

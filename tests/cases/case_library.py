@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""
+libdomtrace as others have it: installed to a prefix of its own, found there by pkg-config and by CMake, shared and static; what programs
+on it print is compared as a whole. tests/library has the programs.
+"""
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import time
+
+from harness import PROJECT, PYTHON, Skip, expect, seconds
+
+LIBRARY = os.path.join(PROJECT, "tests", "library")
+PAGE = "/work/shared/mission/numpy-memory-allocation.md"
+ALLOCATION = re.compile(r"blocks\[i\] = malloc")
+
+
+def run(argv, **options):
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=seconds(300), check=False,
+                          **options)
+    expect(done.returncode == 0, f"{' '.join(argv)} failed: {done.stdout.decode(errors='replace')}")
+    return done.stdout.decode()
+
+
+class Installed:
+    """An installed tree, and what is built against it."""
+
+    def __init__(self, place):
+        self.place = place
+        self.prefix = place.path("prefix")
+        run(["cmake", "--install", place.build, "--prefix", self.prefix])
+        found = [root for root, _, files in os.walk(self.prefix) if "domtrace.pc" in files]
+        expect(len(found) == 1, f"{len(found)} files domtrace.pc are installed")
+        self.lib = os.path.dirname(found[0])
+        self.environment = dict(os.environ, PKG_CONFIG_PATH=found[0])
+
+    def flags(self, *options):
+        return shlex.split(run(["pkg-config", *options, "domtrace"], env=self.environment))
+
+    def path(self, name):
+        return os.path.join(self.lib, name)
+
+    def build_shared(self, name):
+        program = self.place.path(name)
+        run(["cc", "-Wall", "-Wextra", "-Werror", "-O1", "-o", program, os.path.join(LIBRARY, name + ".c"), *self.flags("--cflags", "--libs"),
+             f"-Wl,-rpath,{self.lib}", "-pthread"])
+        expect("libdomtrace.so.0" in run(["ldd", program]), f"{name} is not linked with libdomtrace.so.0")
+        return program
+
+    def build_static(self, name):
+        """The archive by its name: where both are, the linker takes the shared one."""
+        program = self.place.path(name + "-static")
+        libs = [self.path("libdomtrace.a") if word == "-ldomtrace" else word for word in self.flags("--static", "--libs")]
+        run(["cc", "-Wall", "-Wextra", "-Werror", "-O1", "-o", program, os.path.join(LIBRARY, name + ".c"), *self.flags("--cflags"), *libs])
+        expect("libdomtrace" not in run(["ldd", program]), f"{name} is linked with a shared libdomtrace")
+        return program
+
+    def build_by_cmake(self, name):
+        source = self.place.path("cmake")
+        os.mkdir(source)
+        with open(os.path.join(source, "CMakeLists.txt"), "w", encoding="utf-8") as file:
+            file.write("cmake_minimum_required(VERSION 3.18)\nproject(user LANGUAGES C)\nfind_package(domtrace 0.1 REQUIRED)\n"
+                       f"add_executable(by_shared {LIBRARY}/{name}.c)\ntarget_link_libraries(by_shared domtrace::domtrace)\n"
+                       f"add_executable(by_static {LIBRARY}/{name}.c)\ntarget_link_libraries(by_static domtrace::domtrace_static)\n")
+        build = os.path.join(source, "build")
+        run(["cmake", "-S", source, "-B", build, f"-DCMAKE_PREFIX_PATH={self.prefix}"])
+        run(["cmake", "--build", build])
+        return [os.path.join(build, "by_shared"), os.path.join(build, "by_static")]
+
+
+def exports(place):
+    """What the shared library exports, and the archive, is what the headers declare, as the compiler reads them."""
+    installed = Installed(place)
+    include = os.path.join(installed.prefix, "include", "domtrace")
+    declared = set()
+    for header in ("domtrace.h", "snapshot.h"):
+        told = place.path(header + ".declarations")
+        run(["cc", "-fsyntax-only", "-xc", os.path.join(include, header), "-I", os.path.dirname(include), "-aux-info", told])
+        with open(told, encoding="utf-8") as file:
+            declared |= {re.search(r"(\w+) \(", line)[1] for line in file if "/domtrace/" in line.split("*/")[0]}
+    dynamic = run(["nm", "-D", "--defined-only", installed.path("libdomtrace.so.0")]).splitlines()
+    shared = {line.split()[2] for line in dynamic if line.split()[1] != "A"}
+    archive = {line.split()[2] for line in run(["nm", "-g", "--defined-only", installed.path("libdomtrace.a")]).splitlines() if len(line.split()) == 3}
+    expect(len(declared) > 50, f"only {len(declared)} declarations were found")
+    expect(shared == {name + "@@DOMTRACE_0" for name in declared}, f"exported and not declared, or the other way round: {sorted(shared ^ {name + '@@DOMTRACE_0' for name in declared})}")
+    expect(archive == declared, f"in the archive and not declared, or the other way round: {sorted(archive ^ declared)}")
+    # Side by side with the other library, whose names it has nothing to do with.
+    both = place.path("both")
+    run(["cc", "-o", both, os.path.join(LIBRARY, "top.c"), *installed.flags("--cflags"), "-Wl,--whole-archive", installed.path("libdomtrace.a"),
+         installed.path("libdomtrace_simd.a"), "-Wl,--no-whole-archive", *[word for word in installed.flags("--static", "--libs") if word != "-ldomtrace"]])
+
+
+def example(place):
+    """The example, built in four ways: the same words of the same program, which are all that it allocated."""
+    installed = Installed(place)
+    source = os.path.join(LIBRARY, "blocks.c")
+    blocks = place.path("blocks")
+    run(["cc", "-g", "-O1", "-fno-builtin", "-o", blocks, source])
+    with open(source, encoding="utf-8") as file:
+        line = 1 + [bool(ALLOCATION.search(text)) for text in file].index(True)
+    for program in [installed.build_shared("top"), installed.build_static("top"), *installed.build_by_cmake("top")]:
+        target = place.start([blocks])
+        pid = target.told()["pid"]
+        tracer = place.start([program, str(pid), "5"])
+        wait_for(tracer, "top: ready")
+        target.go()
+        target.told()
+        expect(tracer.wait() == 0, f"{program} failed: {tracer.stderr()}")
+        expected = f"      3000 bytes in      3 blocks  work at {source}:{line}\n"
+        expect(tracer.output() == expected, f"{program} printed {tracer.output()!r} instead of {expected!r}")
+        target.go()
+        expect(target.wait() == 0, target.stderr())
+
+
+def wait_for(process, line):
+    deadline = time.monotonic() + seconds(120)
+    while line not in process.stderr().splitlines():
+        expect(not process.ended.is_set(), f"{process} ended: {process.stderr()}")
+        expect(time.monotonic() < deadline, f"{process} did not say '{line}': {process.stderr()}")
+        time.sleep(0.05)
+
+
+def page_in_the_process(place):
+    """What the page's own example prints in its first section."""
+    with open(PAGE, encoding="utf-8") as file:
+        source = re.search(r"^```python\n(.*?)^```", file.read(), re.DOTALL | re.MULTILINE)[1]
+    path = place.path("page.py")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(source)
+    return run([PYTHON, path])
+
+
+def follow_page(place, argv):
+    """What a tracer of the sections prints: a line of its input says that one has been run."""
+    target = place.start([PYTHON, os.path.join(LIBRARY, "sections.py")], env=dict(os.environ, PYTHONHASHSEED="0"))
+    wait_for_line(target, "start")
+    tracer = place.start([*argv(target.pid)], env=dict(os.environ, DOMTRACE=place.domtrace))
+    wait_for(tracer, "page: ready")
+    for step in ("page: cleared", None):
+        target.signal(signal.SIGUSR1)
+        wait_for_line(target, "snapshot")
+        tracer.go()
+        if step:
+            wait_for(tracer, step)
+    expect(tracer.wait() == 0, f"{tracer} failed: {tracer.stderr()}")
+    target.signal(signal.SIGUSR1)
+    expect(target.wait() == 0, target.stderr())
+    return tracer.output()
+
+
+def wait_for_line(process, line):
+    deadline = time.monotonic() + seconds(120)
+    with process.output_lock:
+        while line + "\n" not in process.lines:
+            expect(not process.ended.is_set(), f"{process} ended: {process.stderr()}")
+            expect(time.monotonic() < deadline, f"{process} did not print '{line}': {process.stderr()}")
+            process.output_lock.wait(0.5)
+        process.lines.remove(line + "\n")
+
+
+def page(place):
+    """
+    The example of NumPy's page on the library, and as a shell script: the same output, byte for byte. Its first section is what
+    tracemalloc prints in the process. The second is not: tracemalloc makes frame objects there, which it counts as the program's.
+    """
+    if not os.path.exists(PAGE):
+        raise Skip(f"{PAGE} is not there")
+    program = Installed(place).build_shared("page")
+    by_library = follow_page(place, lambda pid: [program, str(pid)])
+    by_command = follow_page(place, lambda pid: ["/bin/bash", os.path.join(LIBRARY, "page.sh"), str(pid), place.directory])
+    expect(by_library == by_command, f"the program printed {by_library!r}, the script {by_command!r}")
+    first, second = "================ SNAPSHOT 1 =================\n", "\n================ SNAPSHOT 2 =================\n"
+    own, told = page_in_the_process(place), by_library
+    expect(told.startswith(first) and told.split(second)[0] == own.split(second)[0], f"{told!r} does not begin as {own!r}")
+    rest = told.split(second)[1]
+    rows, end = rest.split("\n============================================\n")
+    expect(re.fullmatch(r"(\d+ memory blocks: \d+\.\d KiB\n.*\n)+", rows) and "    c = np.sum(a*a)\n" in rows, f"section 2 is {rows!r}")
+    expect(end == "\nTracing Status :  False\n\nTrying to Take Snapshot After Tracing is Stopped.\n"
+           "Exception :  no snapshot can be taken: tracing has been stopped\n", f"the end is {end!r}")
+
+
+def share(place):
+    """Two sessions in one process, threads that share one, peaks that are reset, the block around an address."""
+    program = Installed(place).build_shared("share")
+    blocks = place.path("blocks")
+    run(["cc", "-g", "-O1", "-fno-builtin", "-o", blocks, os.path.join(LIBRARY, "blocks.c")])
+    targets = [place.start([blocks]) for _ in range(2)]
+    pids = [target.told()["pid"] for target in targets]
+    tracer = place.start([program, *map(str, pids)])
+    wait_for(tracer, "share: ready")
+    for target in targets:
+        target.go()
+    addresses = [target.told()["address"] for target in targets]
+    tracer.child.stdin.write(f"{addresses[0]}\n".encode())
+    tracer.child.stdin.flush()
+    expect(tracer.wait() == 0, f"{tracer} failed: {tracer.stderr()}")
+    told = json.loads(tracer.output())
+    figures = {"processes": 1, "domains": 1, "domain": "libc", "complete": True, "live_bytes": 3000, "live_blocks": 3, "peak_bytes": 10000,
+               "allocations": 10, "current": 3000, "peak_after_reset": 3000}
+    expected = [dict(figures, pid=pid) for pid in pids] + [
+        {"failures": 0, "asked": [10, 10, 10], "around": 1000, "error": "", "around_1": 0, "error_1": os.strerror(2), "limit": 64,
+         "kernel": True, "process": True}]
+    expect(told == expected, f"{told} instead of {expected}")
+    for target in targets:
+        target.go()
+        expect(target.wait() == 0, target.stderr())
+
+
+def cases():
+    return [
+        ("library/exports", exports),
+        ("library/example", example),
+        ("library/the page's example", page),
+        ("library/sessions and threads", share),
+    ]

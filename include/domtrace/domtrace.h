@@ -110,6 +110,8 @@ int dt_session_command_status(const struct dt_session *session, int *ret_status)
 
 /* `label`: interval, signal, request, final, exit, peak, marker:TEXT. -ESHUTDOWN: tracing has been stopped. */
 int dt_session_take_snapshot(struct dt_session *session, const char *label, struct dt_snapshot **ret_snapshot);
+/* What a snapshot would say but for traces: processes, domains and losses. It has the number of the last snapshot. -ESHUTDOWN. */
+int dt_session_take_totals(struct dt_session *session, struct dt_snapshot **ret_snapshot);
 /*
  * The last tables of descendants that have ended (label "exit"); each process is in one such snapshot and then in none. They are
  * gathered for a while, unless `at_once`. -EAGAIN: there are none (yet).
@@ -249,6 +251,15 @@ int dt_statistics_write(const struct dt_snapshot *snapshot, const struct dt_snap
 
 /* The report for people. */
 int dt_report_write(const struct dt_snapshot *snapshot, const struct dt_report_opts *opts, FILE *out);
+
+struct dt_status_opts {
+	size_t size;
+	bool json;
+	const char *file;               /* where snapshots are written; NULL: nowhere */
+	uint64_t kernel_bytes;          /* that tracing takes of the kernel's memory */
+};
+/* What is traced and how much it holds, by what dt_session_take_totals() gave. */
+int dt_status_write(const struct dt_snapshot *totals, const struct dt_status_opts *opts, FILE *out);
 /* One line of JSON (user/snapshot/snapshot.schema.json), newline included. */
 int dt_snapshot_write_json(const struct dt_snapshot *snapshot, FILE *out);
 

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The examples of README.md and of the manual page, run as they stand there."""
+"""The examples of README.md and of the manual pages, run as they stand there."""
+import glob
 import json
 import os
 import re
 import shlex
 import signal
 
+from case_ctl import Room
 from harness import IN_VM, READY, Skip, expect
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
@@ -42,15 +44,18 @@ def readme_examples():
     return [line for line in readme_lines() if line.startswith("sudo ") and not SET_UP.match(line)]
 
 
+def manual_lines():
+    for page in sorted(glob.glob(os.path.join(ROOT, "user", "cli", "domtrace*.1"))):
+        with open(page, encoding="utf-8") as file:
+            yield from re.findall(r"^\.Dl (.*)$", file.read(), re.M)
+
+
 def manual_examples():
-    with open(os.path.join(ROOT, "user", "cli", "domtrace.1"), encoding="utf-8") as file:
-        return re.findall(r"^\.Dl (sudo .*)$", file.read(), re.M)
+    return [line for line in manual_lines() if line.startswith("sudo ")]
 
 
 def file_examples():
-    with open(os.path.join(ROOT, "user", "cli", "domtrace.1"), encoding="utf-8") as file:
-        manual = re.findall(r"^\.Dl (domtrace (?:report|diff|export) .*)$", file.read(), re.M)
-    return manual + [line for line in readme_lines() if line.startswith("domtrace ")]
+    return [line for line in [*manual_lines(), *readme_lines()] if line.startswith("domtrace ")]
 
 
 def run_file_examples(place):
@@ -87,6 +92,12 @@ def run_example(place, line):
         tracer.poll(tracer.snapshots, "snapshot that the example asks for")
         tracer.stop()
         return
+    if line.startswith("sudo domtrace ctl"):
+        room = Room(place)  # there the one that is asked is the only one
+        room.trace("-p", str(pid), output=f"asked-{pid}")
+        example = place.start([*room.enter, *shell(place, pid, 0, line)])
+        expect(example.wait() == 0 and example.output(), f"'{line}' failed: {example.stderr()}")
+        return
     # exec: the signal must reach domtrace, not a shell that waits for it
     example = place.start(shell(place, pid, 0, line.replace("sudo domtrace", f"exec {shlex.quote(place.domtrace)}", 1)))
     if traces and " -- " not in line and not re.search(r" -(c|t) ", line):
@@ -113,8 +124,8 @@ def examples(find, count, system_wide=False):
 
 def cases():
     return [
-        ("documents/README", examples(readme_examples, 10)),
+        ("documents/README", examples(readme_examples, 12)),
         ("documents/README, system-wide", examples(readme_examples, 2, system_wide=True)),
-        ("documents/manual", examples(manual_examples, 7)),
+        ("documents/manual", examples(manual_examples, 13)),
         ("documents/manual, files", run_file_examples),
     ]

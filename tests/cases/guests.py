@@ -24,6 +24,8 @@ SELECTION = {
                        "bad input/one of two processes is missing", "bad input/no privilege", "bad input/no privilege, with a command",
                        "bad input/no BTF", "bad input/no uprobes", "bad input/command that does not exist",
                        "bad input/command that is no program", "bad input/a disk that fills up"),
+    # Sockets and who is at their other end; what requests do is not the kernel's.
+    "case_ctl": ("ctl/other users, silent and rude clients",),
     # The other examples take two minutes and have the options of other cases.
     "case_documents": ("documents/README, system-wide",),
     "case_hostile": EVERY,

@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <domtrace/domtrace.h>
+#include <domtrace/snapshot.h>
 
 struct dt_session {
 	int event_fd;
@@ -227,6 +227,43 @@ int dt_session_clear_traces(struct dt_session *session)
 	(void)session;
 	fake_write("clear");
 	return 0;
+}
+
+int dt_session_reset_peak(struct dt_session *session)
+{
+	(void)session;
+	fake_write("reset_peak");
+	return 0;
+}
+
+int dt_session_take_totals(struct dt_session *session, struct dt_snapshot **ret_snapshot)
+{
+	(void)session;
+	fake_write("totals");
+	if (fake->take_error)
+		return fake->take_error;
+	*ret_snapshot = malloc(sizeof(**ret_snapshot));
+	(*ret_snapshot)->number = fake->snapshots;
+	return 0;
+}
+
+int dt_session_get_tracer_memory(struct dt_session *session, struct dt_tracer_memory *memory)
+{
+	(void)session;
+	memory->kernel_bytes = 4096;
+	return 0;
+}
+
+int dt_snapshot_get_info(const struct dt_snapshot *snapshot, struct dt_snapshot_info *info)
+{
+	info->sequence = snapshot->number;
+	return 0;
+}
+
+int dt_status_write(const struct dt_snapshot *totals, const struct dt_status_opts *opts, FILE *out)
+{
+	return fprintf(out, "%s %u %s %u\n", opts->json ? "json" : "text", totals->number, opts->file ? opts->file : "-",
+		       (unsigned)opts->kernel_bytes) < 0 ? -EIO : 0;
 }
 
 int dt_session_stop(struct dt_session *session)

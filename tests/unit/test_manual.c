@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* domtrace.1 against the lists it repeats: options, counters, sites. Each section's list equals its source, in order. */
+/* The manual pages against the lists they repeat: options, counters, sites. Each section's list equals its source, in order. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,22 +35,36 @@ static void collect(const char *heading, const char *start, int more, char *text
 	}
 }
 
-static void test_options(void **state)
+/* Each command has a page with the options that it takes; the overview has those of tracing. */
+static void check_options(enum dt_command command)
 {
-	char expected[2048] = "", found[2048];
+	char expected[4096] = "", found[4096], *overview = manual, path[64] = MANUAL;
 
-	(void)state;
 	for (const struct dt_option *option = dt_option_table; option->name; option++) {
 		char *end = expected + strlen(expected);
 
+		if (!(option->commands & 1u << command))
+			continue;
 		end += sprintf(end, ".It");
 		if (option->letter)
 			end += sprintf(end, " Fl %c ,", option->letter);
 		end += sprintf(end, " Fl -%s", option->name);
 		sprintf(end, option->argument ? " Ar %s\n" : "\n", option->argument);
 	}
+	if (dt_command_names[command])
+		snprintf(path, sizeof(path), "user/cli/domtrace-%s.1", dt_command_names[command]);
+	assert_int_equal(dt_file_read(path, &manual, NULL), 0);
 	collect("\n.Sh OPTIONS", ".It ", 0, found);
+	free(manual);
+	manual = overview;
 	assert_string_equal(found, expected);
+}
+
+static void test_options(void **state)
+{
+	(void)state;
+	for (enum dt_command command = 0; command < DT_COMMAND_COMPLETION; command++)
+		check_options(command);
 }
 
 static void test_counters(void **state)

@@ -204,6 +204,31 @@ static void test_file_commands(void **state)
 	dt_options_clear(&options);
 }
 
+static void test_live_diff(void **state)
+{
+	char words[] = "diff -p 1,2 --over 1.5s -d numpy --stack python --limit 7 --group-by lineno", ctl[] = "ctl 12 status --format json -q";
+	struct dt_options options = { 0 };
+	struct dt_log log = { write_log, NULL };
+
+	(void)state;
+	assert_int_equal(parse(words, &options), 0);
+	assert_int_equal(options.command, DT_COMMAND_DIFF);
+	assert_int_equal(options.pid_count, 2);
+	assert_int_equal(options.over_ns, 1500000000);
+	assert_null(options.argv);
+	assert_int_equal(dt_options_session(&options, &log).frame_limit, 7);
+	assert_string_equal(dt_options_session(&options, &log).domains[0], "numpy");
+	assert_int_equal(dt_options_statistics(&options).group, DT_GROUP_LINENO);
+	dt_options_clear(&options);
+	assert_int_equal(parse(ctl, &options), 0);
+	assert_int_equal(options.command, DT_COMMAND_CTL);
+	assert_string_equal(options.argv[0], "12");
+	assert_string_equal(options.argv[1], "status");
+	assert_null(options.argv[2]);
+	assert_string_equal(options.format, "json");
+	dt_options_clear(&options);
+}
+
 /* Help and version need nothing else, and what stands behind them is not looked at. */
 static void test_help_and_version(void **state)
 {
@@ -301,10 +326,24 @@ static void test_wrong_usage(void **state)
 		{ "report a --group-by size",
 		  "--group-by: 'size' is not traceback, lineno, filename, function, module, domain or process|" },
 		{ "report a --format xml", "--format: 'xml' is not text or json|" },
-		{ "--group-by lineno -p 1", "--group-by is not for tracing, but for snapshots in files: 'domtrace report', 'diff' or 'export'|" },
+		{ "--group-by lineno -p 1", "--group-by is not for tracing: 'domtrace report' takes it|" },
 		{ "diff a", "'domtrace diff' needs two snapshots, the old one and the new one: FILE or FILE#NUMBER|" },
 		{ "diff a b c", "'domtrace diff' needs two snapshots, the old one and the new one: FILE or FILE#NUMBER|" },
 		{ "diff a b --to csv", "'domtrace diff' does not take --to|" },
+		{ "--over 1s -p 1", "--over is not for tracing: 'domtrace diff' takes it|" },
+		{ "diff -p 1", "'domtrace diff -p' needs a time to wait: give it with --over, as --over 60s|" },
+		{ "diff --over 1s", "--over is about running processes: give them with -p PID|" },
+		{ "diff a -p 1 --over 1s", "-p and a file ('a') exclude each other|" },
+		{ "diff -p 1 --over 1", "--over: '1' is not a number above 0 and ms, s, m, h or d, as 60s|" },
+		{ "diff a b --children", "options of tracing do not change files: 'domtrace diff' takes them with -p PID only|" },
+		{ "diff a b --limit 3", "options of tracing do not change files: 'domtrace diff' takes them with -p PID only|" },
+		{ "diff -p 1 --over 1s -i 1", "'domtrace diff' does not take --interval|" },
+		{ "ctl", "'domtrace ctl' needs one request, snapshot, clear, reset-peak, status or stop; before it may stand the process number of a "
+			 "domtrace|" },
+		{ "ctl 1 status now", "'domtrace ctl' needs one request, snapshot, clear, reset-peak, status or stop; before it may stand the "
+				      "process number of a domtrace|" },
+		{ "ctl -p 1 status", "'domtrace ctl' does not take --pid|" },
+		{ "completion", "'domtrace completion' needs a shell: bash, zsh or fish|" },
 		{ "export a", "'domtrace export' needs a format: give it with --to|" },
 		{ "export a --to pdf", "--to: 'pdf' is not json, csv or folded|" },
 	};
@@ -379,7 +418,7 @@ static void test_help(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_everything), cmocka_unit_test(test_stack), cmocka_unit_test(test_defaults), cmocka_unit_test(test_commands), cmocka_unit_test(test_file_commands),
+		cmocka_unit_test(test_everything), cmocka_unit_test(test_stack), cmocka_unit_test(test_defaults), cmocka_unit_test(test_commands), cmocka_unit_test(test_file_commands), cmocka_unit_test(test_live_diff),
 		cmocka_unit_test(test_subcommands), cmocka_unit_test(test_help_and_version),
 		cmocka_unit_test(test_wrong_usage), cmocka_unit_test(test_sorts_are_listed), cmocka_unit_test(test_table),
 		cmocka_unit_test(test_help),

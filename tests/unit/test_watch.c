@@ -5,12 +5,17 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <time.h>
 
 #include <cmocka.h>
 
+#include "base/cleanup.h"
+#include "cli/control.h"
+#include "cli/runtime.h"
 #include "cli/watch.h"
 #include "fake_session.h"
+#include "shell.h"
 
 #define MS 1000000ull
 #define HOUR (3600000 * MS)
@@ -38,6 +43,35 @@ static void write_log(void *context, enum dt_log_level level, const char *line)
 		fake_write(level == DT_LOG_WARNING ? "warning" : "error");
 }
 
+/* ---- requests ---------------------------------------------------------------------------------------------- */
+
+static int directory, asked[8];         /* of the child; its questions, in order, and who asked them */
+static size_t asked_count;
+
+/* Sends a request, whose answer is read when the watch has ended. */
+static void ask(enum dt_request request)
+{
+	char line[DT_REQUEST_SIZE_MAX];
+	size_t size = dt_request_write_line(request, line);
+
+	if (dt_runtime_connect(directory, getpid(), &asked[asked_count]) || send(asked[asked_count++], line, size, 0) != (ssize_t)size)
+		abort();
+}
+
+static void write_answers(void)
+{
+	for (size_t i = 0; i < asked_count; i++) {
+		char text[256] = "";
+		ssize_t size = recv(asked[i], text, sizeof(text) - 1, MSG_WAITALL);
+
+		if (size > 0)
+			text[size - 1] = '\0';
+		for (char *newline = text; (newline = strchr(newline, '\n'));)
+			*newline = '|';
+		fake_write(size < 0 ? "ERROR" : text);
+	}
+}
+
 /* 0, or 1 when the watch says that something failed. */
 static int watch(const void *argument)
 {
@@ -52,6 +86,23 @@ static int watch(const void *argument)
 		abort();
 	error = dt_watch_run(&opts);
 	return error ? error == -ENOSPC || error == -EIO || error == -ENODATA ? 1 : 3 : 0;
+}
+
+/* The same, and it can be asked. */
+static int watch_and_answer(const void *argument)
+{
+	static const struct dt_log log = { write_log, NULL };
+	struct dt_watch_opts opts = *(const struct dt_watch_opts *)argument;
+	struct dt_control *control;
+	int error;
+
+	if (dt_control_open(shell_directory, &log, &control) || !control || dt_runtime_open(shell_directory, false, &log, DT_LOG_ERROR, &directory))
+		return 4;
+	opts.control = control;
+	error = watch(&opts);
+	dt_control_close(control);
+	write_answers();
+	return error;
 }
 
 static void check(const struct dt_watch_opts *opts, void (*hook)(const char *word), int status, const char *journal)
@@ -403,6 +454,115 @@ static void test_terminal_interrupt(void **state)
 	close(terminal);
 }
 
+/* ---- requests, again --------------------------------------------------------------------------------------- */
+
+static void hook_requests(const char *word)
+{
+	static const struct {
+		const char *word;
+		enum dt_request request;
+	} steps[] = {
+		{ "ready", DT_REQUEST_SNAPSHOT }, { "report:1", DT_REQUEST_STATUS }, { "totals", DT_REQUEST_CLEAR },
+		{ "clear", DT_REQUEST_RESET_PEAK }, { "reset_peak", DT_REQUEST_STOP },
+	};
+
+	for (size_t i = 0; i < DT_ARRAY_SIZE(steps); i++)
+		if (!strcmp(word, steps[i].word))
+			ask(steps[i].request);
+}
+
+static void check_requests(const struct dt_watch_opts *opts, void (*hook)(const char *word), int status, const char *journal)
+{
+	fake->hook = hook;
+	assert_int_equal(fake_run(watch_and_answer, opts), status << 8);
+	assert_string_equal(fake->journal, journal);
+}
+
+static void test_requests(void **state)
+{
+	(void)state;
+	check_requests(&(struct dt_watch_opts){ .output = an_output(), .output_name = "/out" }, hook_requests, 0,
+		       "ready take:request write:1 report:1 totals clear info reset_peak info take:final write:2 report:2 stop "
+		       "domtrace/1 done 11|snapshot 1 domtrace/1 done 17|text 1 /out 4096 domtrace/1 done 0 domtrace/1 done 0 "
+		       "domtrace/1 done 11|snapshot 2");
+}
+
+static void hook_failing_snapshot(const char *word)
+{
+	if (!strcmp(word, "ready"))
+		ask(DT_REQUEST_SNAPSHOT);
+	if (!strcmp(word, "take:request"))
+		raise(SIGTERM);
+}
+
+static void test_request_fails(void **state)
+{
+	(void)state;
+	fake->take_error = -ENODATA;
+	check_requests(&(struct dt_watch_opts){ 0 }, hook_failing_snapshot, 1,
+		       "ready take:request take:final stop domtrace/1 failed 56|that has failed; why, it has said on its standard error");
+}
+
+static void terminate_when_answered(int fd)
+{
+	pid_t self = getpid();
+	char c;
+
+	if (fork())
+		return;
+	while (recv(fd, &c, 1, MSG_PEEK) < 0 && errno == EINTR)
+		;
+	syscall(SYS_kill, self, SIGTERM);
+	_exit(0);
+}
+
+/* As a SIGINT of kill(1): the command gets it, too. While that goes on, there is nothing to ask about any more. */
+static void hook_stop_with_command(const char *word)
+{
+	if (!strcmp(word, "ready")) {
+		ask(DT_REQUEST_STOP);
+	} else if (!strcmp(word, "kill:2")) {
+		ask(DT_REQUEST_STATUS_JSON);
+		terminate_when_answered(asked[1]);
+	} else if (!strcmp(word, "kill:15")) {
+		fake_end_command(0);
+	}
+}
+
+static void test_stop_with_command(void **state)
+{
+	(void)state;
+	start_command();
+	check_requests(&(struct dt_watch_opts){ .command = 4242 }, hook_stop_with_command, 0,
+		       "launch:command ready take:final report:1 stop kill:2 kill:15 domtrace/1 done 11|snapshot 1 "
+		       "domtrace/1 stopped 64|tracing has ended; it waits for the command that it has started");
+}
+
+/* What is kept is the keeper's, and nothing is reported. */
+static void keep(void *context, struct dt_snapshot *snapshot)
+{
+	char word[32];
+
+	snprintf(word, sizeof(word), "keep:%u:%s", snapshot->number, (const char *)context);
+	fake_write(word);
+	dt_snapshot_free(snapshot);
+}
+
+static int watch_and_keep(const void *argument)
+{
+	static const struct dt_log log = { write_log, NULL };
+	const struct dt_watch_opts opts = { .log = &log, .duration_ns = MS, .keep = keep, .context = (void *)argument };
+
+	return dt_watch_run(&opts) ? 1 : 0;
+}
+
+static void test_keep(void **state)
+{
+	(void)state;
+	assert_int_equal(fake_run(watch_and_keep, "here"), 0);
+	assert_string_equal(fake->journal, "ready take:final keep:1:here stop");
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -414,8 +574,9 @@ int main(void)
 		CASE(test_process_exits), CASE(test_process_gone_before), CASE(test_dispatch_fails),
 		CASE(test_disk_full_once), CASE(test_snapshot_fails_once), CASE(test_report_fails),
 		CASE(test_report_fails_with_output), CASE(test_command_ends), CASE(test_signal_is_passed_on),
-		CASE(test_command_outlives_trace), CASE(test_terminal_interrupt),
+		CASE(test_command_outlives_trace), CASE(test_terminal_interrupt), CASE(test_requests), CASE(test_request_fails),
+		CASE(test_stop_with_command), CASE(test_keep),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, shell_enter, shell_leave);
 }

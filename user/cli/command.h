@@ -9,6 +9,7 @@ enum dt_exit {
 	DT_EXIT_DONE = 0,
 	DT_EXIT_FAILED = 1,
 	DT_EXIT_USAGE = 2,
+	DT_EXIT_NOT_TRACING = 3,                /* 'domtrace ctl': nobody is there who traces (any more) */
 	/* With a command, whose own status is domtrace's: as env(1) and timeout(1) do */
 	DT_EXIT_COMMAND_FAILED = 125,           /* domtrace itself failed */
 	DT_EXIT_COMMAND_NOT_EXECUTABLE = 126,
@@ -27,5 +28,7 @@ int dt_cmd_doctor_run(const struct dt_options *options);
 int dt_cmd_report_run(const struct dt_options *options);
 int dt_cmd_diff_run(const struct dt_options *options);
 int dt_cmd_export_run(const struct dt_options *options);
+int dt_cmd_ctl_run(const struct dt_options *options);
+int dt_cmd_completion_run(const struct dt_options *options);
 
 #endif

@@ -69,7 +69,10 @@ void dt_help_write(FILE *out)
 	      "       domtrace doctor [OPTION]...                  show what this machine has\n"
 	      "       domtrace report [OPTION]... FILE...          show snapshots of files\n"
 	      "       domtrace diff [OPTION]... OLD NEW            show what has changed\n"
+	      "       domtrace diff [OPTION]... -p PID --over 60s  show what changes just now\n"
 	      "       domtrace export --to FORMAT FILE...          write them in another form\n"
+	      "       domtrace ctl [PID-OF-DOMTRACE] REQUEST       ask a domtrace that traces:\n"
+	      "                    snapshot, clear, reset-peak, status or stop\n"
 	      "\n"
 	      "Traces the memory that processes allocate, by domain and by traceback.\n"
 	      "\n", out);
@@ -81,6 +84,7 @@ void dt_help_write(FILE *out)
 	write_taken(out, DT_COMMAND_REPORT);
 	write_taken(out, DT_COMMAND_DIFF);
 	write_taken(out, DT_COMMAND_EXPORT);
+	write_taken(out, DT_COMMAND_CTL);
 	fputs("\nFeatures that --without knows:\n", out);
 	for (size_t i = 0; (name = dt_feature_name(i, &help)); i++)
 		write_wrapped(out, fprintf(out, "  %s", name), help);

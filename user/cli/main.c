@@ -15,6 +15,8 @@ static int (*const commands[DT_COMMAND_COUNT_])(const struct dt_options *options
 	[DT_COMMAND_REPORT] = dt_cmd_report_run,
 	[DT_COMMAND_DIFF] = dt_cmd_diff_run,
 	[DT_COMMAND_EXPORT] = dt_cmd_export_run,
+	[DT_COMMAND_CTL] = dt_cmd_ctl_run,
+	[DT_COMMAND_COMPLETION] = dt_cmd_completion_run,
 };
 
 #define LARGE_BYTES 131072              /* glibc's own threshold at the start (mallopt(3)) */

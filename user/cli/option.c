@@ -15,9 +15,11 @@
 #define REPORT (1u << DT_COMMAND_REPORT)
 #define DIFF (1u << DT_COMMAND_DIFF)
 #define EXPORT (1u << DT_COMMAND_EXPORT)
+#define CTL (1u << DT_COMMAND_CTL)
+#define COMPLETION (1u << DT_COMMAND_COMPLETION)
 #define LIVE (TRACE | SITES | DOCTOR)
 #define FILES (REPORT | DIFF | EXPORT)
-#define EVERY (LIVE | FILES)
+#define EVERY (LIVE | FILES | CTL | COMPLETION)
 
 static void *member(struct dt_options *options, const struct dt_option *option)
 {
@@ -166,9 +168,9 @@ static int set_pids(struct dt_options *options, const struct dt_option *option, 
 #define AT(name) offsetof(struct dt_options, name)
 
 const struct dt_option dt_option_table[DT_OPTION_COUNT + 1] = {
-	{ 'p', "pid", "PID[,PID...]", TRACE | SITES, set_pids, 0, 1, INT_MAX, "a list of process numbers",
+	{ 'p', "pid", "PID[,PID...]", TRACE | SITES | DIFF, set_pids, 0, 1, INT_MAX, "a list of process numbers",
 	  "these running processes; repeatable" },
-	{ 0, "children", NULL, TRACE, set_true, AT(children), 0, 0, NULL,
+	{ 0, "children", NULL, TRACE | DIFF, set_true, AT(children), 0, 0, NULL,
 	  "also what descends from the processes or the command" },
 	{ 'a', "all", NULL, TRACE, set_true, AT(all), 0, 0, NULL,
 	  "all processes, those that run and those that start later" },
@@ -182,9 +184,9 @@ const struct dt_option dt_option_table[DT_OPTION_COUNT + 1] = {
 	  "of all only processes of this program file, and what they fork" },
 	{ 'd', "domain", "NAME", TRACE | FILES, set_list, AT(domains), 0, 0, "the name of a domain",
 	  "only this domain: libc, numpy, pandas, a number of tracemalloc's, or python; '!NAME' leaves one out; repeatable" },
-	{ 0, "patch-python", NULL, TRACE, set_true, AT(patch_python), 0, 0, NULL,
+	{ 0, "patch-python", NULL, TRACE | DIFF, set_true, AT(patch_python), 0, 0, NULL,
 	  "-d python of running processes: change pointers in their memory, while traced, where calls cannot be seen otherwise" },
-	{ 0, "allocator", "FILE[:PREFIX]", TRACE | SITES, set_list, AT(allocators), 0, 0, "a file, or a file and a prefix",
+	{ 0, "allocator", "FILE[:PREFIX]", TRACE | SITES | DIFF, set_list, AT(allocators), 0, 0, "a file, or a file and a prefix",
 	  "FILE, a name or a path as in maps, has an allocator, its functions PREFIXmalloc ...; repeatable" },
 	{ 'i', "interval", "SECONDS", TRACE, set_seconds, AT(interval_ns), 0, 0, "a number of seconds above 0",
 	  "a snapshot every so often, e.g. 0.5" },
@@ -192,6 +194,8 @@ const struct dt_option dt_option_table[DT_OPTION_COUNT + 1] = {
 	  "stop after N snapshots of -i" },
 	{ 't', "duration", "SECONDS", TRACE, set_seconds, AT(duration_ns), 0, 0, "a number of seconds above 0",
 	  "stop after so long" },
+	{ 0, "over", "DURATION", DIFF, set_duration, AT(over_ns), 0, 0, "a number above 0 and ms, s, m, h or d, as 60s",
+	  "with -p: what changes in so long, as 500ms, 60s, 5m or 1h" },
 	{ 0, "older-than", "DURATION", TRACE, set_duration, AT(older_than_ns), 0, 0, "a number above 0 and ms, s, m, h or d, as 60s",
 	  "show only live blocks that are at least so old, as 250ms, 60s, 5m or 1h: what may have leaked" },
 	{ 0, "sizes", NULL, TRACE, set_true, AT(sizes), 0, 0, NULL,
@@ -209,13 +213,13 @@ const struct dt_option dt_option_table[DT_OPTION_COUNT + 1] = {
 	  "end tracebacks before the wrappers of allocators (operator new, PyMem_Malloc ...) and sum those that become equal" },
 	{ 0, "stack", "MODE", TRACE | FILES, set_stack, AT(stack), 0, 0, "auto, python, native or mixed",
 	  "which frames: auto (Python's, and the native ones from there to the allocator; the default), python, native or mixed" },
-	{ 'l', "limit", "N", TRACE, set_number, AT(frame_limit), 1, 256, NULL,
+	{ 'l', "limit", "N", TRACE | DIFF, set_number, AT(frame_limit), 1, 256, NULL,
 	  "native frames and Python frames kept per traceback, up to 256 of each (64)" },
-	{ 0, "raw-names", NULL, TRACE, set_true, AT(raw_names), 0, 0, NULL,
+	{ 0, "raw-names", NULL, TRACE | DIFF, set_true, AT(raw_names), 0, 0, NULL,
 	  "functions of C++ and Rust by the names that the linker knows" },
-	{ 0, "debuginfod", NULL, TRACE, set_true, AT(debuginfod), 0, 0, NULL,
+	{ 0, "debuginfod", NULL, TRACE | DIFF, set_true, AT(debuginfod), 0, 0, NULL,
 	  "ask the servers of DEBUGINFOD_URLS for debug information" },
-	{ 0, "table", "NAME=BYTES", TRACE, set_list, AT(tables), 0, 0, "the name of a table, and its size",
+	{ 0, "table", "NAME=BYTES", TRACE | DIFF, set_list, AT(tables), 0, 0, "the name of a table, and its size",
 	  "the size of a table of the kernel, listed below, as live=2G; repeatable" },
 	{ 0, "group-by", "KEY", REPORT | DIFF, set_group, AT(group), 0, 0,
 	  "traceback, lineno, filename, function, module, domain or process",
@@ -225,11 +229,11 @@ const struct dt_option dt_option_table[DT_OPTION_COUNT + 1] = {
 	{ 0, "filter", "EXPRESSION", FILES, set_list, AT(filters), 0, 0, "a filter",
 	  "only these traces: file=PATTERN, line=N, all, function=, module=, domain=, process=, bytes>=N ..., with commas between; "
 	  "'!EXPRESSION' leaves them out; repeatable" },
-	{ 0, "format", "FORMAT", REPORT | DIFF, set_format, AT(format), 0, 0, "text or json",
+	{ 0, "format", "FORMAT", REPORT | DIFF | CTL, set_format, AT(format), 0, 0, "text or json",
 	  "text (the default) or json" },
 	{ 0, "to", "FORMAT", EXPORT, set_export, AT(to), 0, 0, "json, csv or folded",
 	  "json (snapshots again), csv or folded (a line a traceback, for flame graphs)" },
-	{ 0, "without", "FEATURE", LIVE, set_feature, AT(without), 0, 0, "a feature; 'domtrace --help' lists them",
+	{ 0, "without", "FEATURE", LIVE | DIFF, set_feature, AT(without), 0, 0, "a feature; 'domtrace --help' lists them",
 	  "do without a feature, listed below; repeatable" },
 	{ 'q', "quiet", NULL, EVERY, set_quiet, 0, 0, 0, NULL,
 	  "of the messages on standard error only errors" },
@@ -247,4 +251,6 @@ const char *const dt_command_names[DT_COMMAND_COUNT_] = {
 	[DT_COMMAND_REPORT] = "report",
 	[DT_COMMAND_DIFF] = "diff",
 	[DT_COMMAND_EXPORT] = "export",
+	[DT_COMMAND_CTL] = "ctl",
+	[DT_COMMAND_COMPLETION] = "completion",
 };

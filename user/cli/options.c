@@ -39,10 +39,14 @@ static struct grammar make_grammar(bool mixed)
 	return grammar;
 }
 
-/* Their words are files, among which options may stand. */
 static bool reads_files(enum dt_command command)
 {
 	return command == DT_COMMAND_REPORT || command == DT_COMMAND_DIFF || command == DT_COMMAND_EXPORT;
+}
+
+static bool has_words(enum dt_command command)
+{
+	return command == DT_COMMAND_CTL || command == DT_COMMAND_COMPLETION;
 }
 
 static const struct dt_option *find_option(int value)
@@ -79,7 +83,8 @@ static int refuse_value(const struct dt_log *log, const struct dt_option *option
 
 static int parse_words(int argc, char **argv, const struct dt_log *log, struct dt_options *options)
 {
-	struct grammar grammar = make_grammar(reads_files(options->command));
+	/* Their words may have options behind them. */
+	struct grammar grammar = make_grammar(reads_files(options->command) || has_words(options->command));
 	int value, error;
 
 	optind = 0;     /* getopt is to begin anew, whoever used it before */
@@ -89,8 +94,8 @@ static int parse_words(int argc, char **argv, const struct dt_log *log, struct d
 		if (!option)
 			return refuse_option(log, value, argv[optind - 1]);
 		if (!(option->commands & 1u << options->command) && !dt_command_names[options->command])
-			return dt_log_error(log, -EINVAL, "--%s is not for tracing, but for snapshots in files: 'domtrace report', 'diff' or 'export'",
-					    option->name);
+			return dt_log_error(log, -EINVAL, "--%s is not for tracing: 'domtrace %s' takes it", option->name,
+					    dt_command_names[__builtin_ctz(option->commands)]);
 		if (!(option->commands & 1u << options->command))
 			return dt_log_error(log, -EINVAL, "'domtrace %s' does not take --%s",
 					    dt_command_names[options->command], option->name);
@@ -105,6 +110,27 @@ static int parse_words(int argc, char **argv, const struct dt_log *log, struct d
 	return 0;
 }
 
+/* Of running processes: both ends are now. */
+static int check_over(const struct dt_options *options, const struct dt_log *log)
+{
+	if (!options->pid_count)
+		return dt_log_error(log, -EINVAL, "--over is about running processes: give them with -p PID");
+	if (!options->over_ns)
+		return dt_log_error(log, -EINVAL, "'domtrace diff -p' needs a time to wait: give it with --over, as --over 60s");
+	if (options->argv)
+		return dt_log_error(log, -EINVAL, "-p and a file ('%s') exclude each other", options->argv[0]);
+	return 0;
+}
+
+/* What only a session can be told, and no file. */
+static int check_live(const struct dt_options *options, const struct dt_log *log)
+{
+	if (!options->children && !options->patch_python && !options->raw_names && !options->debuginfod && !options->allocators &&
+	    !options->frame_limit && !options->tables && !options->without)
+		return 0;
+	return dt_log_error(log, -EINVAL, "options of tracing do not change files: 'domtrace diff' takes them with -p PID only");
+}
+
 static int check_files(const struct dt_options *options, const struct dt_log *log)
 {
 	const char *name = dt_command_names[options->command];
@@ -112,12 +138,30 @@ static int check_files(const struct dt_options *options, const struct dt_log *lo
 
 	while (options->argv && options->argv[count])
 		count++;
+	if (options->pid_count || options->over_ns)
+		return check_over(options, log);
+	if (check_live(options, log))
+		return -EINVAL;
 	if (options->command == DT_COMMAND_DIFF && count != 2)
 		return dt_log_error(log, -EINVAL, "'domtrace diff' needs two snapshots, the old one and the new one: FILE or FILE#NUMBER");
 	if (!count)
 		return dt_log_error(log, -EINVAL, "'domtrace %s' needs a file of snapshots: what domtrace -o wrote, or - for standard input", name);
 	if (options->command == DT_COMMAND_EXPORT && !options->to)
 		return dt_log_error(log, -EINVAL, "'domtrace export' needs a format: give it with --to");
+	return 0;
+}
+
+static int check_words(const struct dt_options *options, const struct dt_log *log)
+{
+	size_t count = 0;
+
+	while (options->argv && options->argv[count])
+		count++;
+	if (options->command == DT_COMMAND_CTL && (count < 1 || count > 2))
+		return dt_log_error(log, -EINVAL, "'domtrace ctl' needs one request, snapshot, clear, reset-peak, status or stop; before it may "
+				    "stand the process number of a domtrace");
+	if (options->command == DT_COMMAND_COMPLETION && count != 1)
+		return dt_log_error(log, -EINVAL, "'domtrace completion' needs a shell: bash, zsh or fish");
 	return 0;
 }
 
@@ -130,6 +174,8 @@ static int check(const struct dt_options *options, const struct dt_log *log)
 		return 0;
 	if (reads_files(options->command))
 		return check_files(options, log);
+	if (has_words(options->command))
+		return check_words(options, log);
 	if (name && options->argv)
 		return dt_log_error(log, -EINVAL, "'domtrace %s' does not take '%s'", name, options->argv[0]);
 	if (options->command == DT_COMMAND_SITES && !options->pid_count)

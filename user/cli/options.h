@@ -16,6 +16,8 @@ enum dt_command {
 	DT_COMMAND_REPORT,
 	DT_COMMAND_DIFF,
 	DT_COMMAND_EXPORT,
+	DT_COMMAND_CTL,
+	DT_COMMAND_COMPLETION,          /* hidden: for whoever installs domtrace */
 	DT_COMMAND_COUNT_,
 };
 
@@ -27,7 +29,7 @@ struct dt_options {
 	pid_t *pids;                    /* each once */
 	size_t pid_count;
 	const char **domains, **without, **allocators, **tables; /* NULL-terminated, or NULL */
-	uint64_t interval_ns, duration_ns;
+	uint64_t interval_ns, duration_ns, over_ns;
 	uint64_t older_than_ns;
 	uint64_t count;
 	uint64_t top, processes, frame_limit;

@@ -2,6 +2,7 @@
 #include "cli/watch.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -10,10 +11,14 @@
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
+
+#include <domtrace/snapshot.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "cli/command.h"
+#include "cli/control.h"
 #include "cli/terminal.h"
 
 #define NS_PER_SECOND 1000000000u
@@ -66,18 +71,25 @@ static void cleanup_snapshot(struct dt_snapshot **snapshot)
 	dt_snapshot_free(*snapshot);
 }
 
-static void take(struct watch *watch, const char *label)
+/* The number of the snapshot in *ret_sequence, once it is written down. */
+static int take(struct watch *watch, const char *label, uint64_t *ret_sequence)
 {
 	DT_CLEANUP(cleanup_snapshot) struct dt_snapshot *snapshot = NULL;
+	struct dt_snapshot_info info = { .size = sizeof(info) };
 	int error = dt_session_take_snapshot(watch->opts->session, label, &snapshot);
 
 	note(watch, error);
 	if (error)
-		return;
+		return error;
+	*ret_sequence = dt_snapshot_get_info(snapshot, &info) ? 0 : info.sequence;
 	if (watch->opts->output)
-		note(watch, dt_output_write(watch->opts->output, snapshot));
-	if (!watch->mute)
+		error = dt_output_write(watch->opts->output, snapshot);
+	note(watch, error);
+	if (!watch->mute && watch->opts->report)
 		report(watch, snapshot);
+	if (watch->opts->keep)
+		watch->opts->keep(watch->opts->context, DT_TAKE(snapshot));
+	return error;
 }
 
 /* Those that have ended: what they had goes to the file, before it leaves the tables. */
@@ -93,18 +105,30 @@ static void take_ended(struct watch *watch, bool at_once)
 }
 
 /* A snapshot on the way. Where nobody can be told of it there is no reason to go on. */
-static void take_and_go_on(struct watch *watch, const char *label)
+static int take_and_go_on(struct watch *watch, const char *label, uint64_t *ret_sequence)
 {
-	take(watch, label);
+	int error = take(watch, label, ret_sequence);
+
 	if (watch->mute && !watch->opts->output)
 		stop(watch);
+	return error;
+}
+
+static int finish_with(struct watch *watch, uint64_t *ret_sequence)
+{
+	int error;
+
+	take_ended(watch, true);
+	error = take(watch, "final", ret_sequence);
+	stop(watch);
+	return error;
 }
 
 static void finish(struct watch *watch)
 {
-	take_ended(watch, true);
-	take(watch, "final");
-	stop(watch);
+	uint64_t sequence;
+
+	finish_with(watch, &sequence);
 }
 
 /* ---- time -------------------------------------------------------------------------------------------------- */
@@ -149,13 +173,13 @@ static void start_timer(struct watch *watch)
 /* The timer has fired. What is due follows from the times that were meant: -t 10 -i 5 always ends with 5, final. */
 static void tick(struct watch *watch)
 {
-	uint64_t interval_ns = watch->opts->interval_ns, now;
+	uint64_t interval_ns = watch->opts->interval_ns, now, sequence;
 
 	if (watch->deadline_ns <= watch->next_ns || watch->deadline_ns <= now_ns()) {
 		finish(watch);
 		return;
 	}
-	take_and_go_on(watch, "interval");
+	take_and_go_on(watch, "interval", &sequence);
 	if (watch->tracing && ++watch->taken == watch->opts->count) {
 		take_ended(watch, true);
 		stop(watch);
@@ -181,12 +205,12 @@ static bool command_runs(const struct watch *watch)
  * A signal that domtrace alone was sent is meant for the command, too. One from the terminal (sent by the kernel) has
  * reached the command already: both are in the process group of the foreground.
  */
-static void pass_on(const struct watch *watch, const struct signalfd_siginfo *info)
+static void pass_on(const struct watch *watch, int number)
 {
-	if (!watch->opts->command || info->ssi_code > 0 || !command_runs(watch))
+	if (!watch->opts->command || !command_runs(watch))
 		return;
-	if (kill(watch->opts->command, (int)info->ssi_signo))
-		dt_log_warning(watch->opts->log, "cannot pass signal %u on to process %d: %s", info->ssi_signo,
+	if (kill(watch->opts->command, number))
+		dt_log_warning(watch->opts->log, "cannot pass signal %d on to process %d: %s", number,
 			       (int)watch->opts->command, strerror(errno));
 }
 
@@ -214,26 +238,30 @@ static void end_by_signal(struct watch *watch, const struct signalfd_siginfo *in
 	arm_second_interrupt();
 	if (watch->tracing)
 		finish(watch);
-	pass_on(watch, info);
+	if (info->ssi_code <= 0)
+		pass_on(watch, (int)info->ssi_signo);
 }
 
-static void clear_traces(struct watch *watch)
+static int clear_traces(struct watch *watch)
 {
 	int error = dt_session_clear_traces(watch->opts->session);
 
 	note(watch, error);
 	if (!error)
 		dt_log_info(watch->opts->log, "traces cleared; counts start again from zero");
+	return error;
 }
 
 static void handle_signal(struct watch *watch, const struct signalfd_siginfo *info)
 {
+	uint64_t sequence;
+
 	if (info->ssi_signo != SIGUSR1 && info->ssi_signo != SIGUSR2)
 		end_by_signal(watch, info);
 	else if (!watch->tracing)
 		dt_log_warning(watch->opts->log, "tracing has ended: signal %u is ignored", info->ssi_signo);
 	else if (info->ssi_signo == SIGUSR1)
-		take_and_go_on(watch, "signal");
+		take_and_go_on(watch, "signal", &sequence);
 	else
 		clear_traces(watch);
 }
@@ -265,15 +293,103 @@ static int block_signals(void)
 	return signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+/* ---- requests ---------------------------------------------------------------------------------------------- */
+
+/* As a SIGINT that domtrace alone was sent. */
+static int end_by_request(struct watch *watch, uint64_t *ret_sequence)
+{
+	int error;
+
+	arm_second_interrupt();
+	error = finish_with(watch, ret_sequence);
+	pass_on(watch, SIGINT);
+	return error;
+}
+
+static int reset_peak(struct watch *watch)
+{
+	int error = dt_session_reset_peak(watch->opts->session);
+
+	note(watch, error);
+	if (!error)
+		dt_log_info(watch->opts->log, "peaks start again from what is live");
+	return error;
+}
+
+/* Who asks may be in another directory. */
+static const char *name_output(const struct watch *watch, char path[2 * PATH_MAX])
+{
+	const char *name = watch->opts->output_name;
+	char here[PATH_MAX];
+
+	if (!name || *name == '/' || !getcwd(here, sizeof(here)))
+		return name;
+	snprintf(path, 2 * PATH_MAX, "%s/%s", here, name);
+	return path;
+}
+
+static int write_status(struct watch *watch, bool json, FILE *out)
+{
+	DT_CLEANUP(cleanup_snapshot) struct dt_snapshot *totals = NULL;
+	char path[2 * PATH_MAX];
+	struct dt_status_opts opts = { .size = sizeof(opts), .json = json, .file = name_output(watch, path) };
+	struct dt_tracer_memory memory = { .size = sizeof(memory) };
+	int error = dt_session_take_totals(watch->opts->session, &totals);
+
+	if (!error)
+		error = dt_session_get_tracer_memory(watch->opts->session, &memory);
+	opts.kernel_bytes = memory.kernel_bytes;
+	return error ? error : dt_status_write(totals, &opts, out);
+}
+
+static int do_request(struct watch *watch, enum dt_request request, FILE *out)
+{
+	uint64_t sequence = 0;
+	int error;
+
+	switch (request) {
+	case DT_REQUEST_CLEAR:
+		return clear_traces(watch);
+	case DT_REQUEST_RESET_PEAK:
+		return reset_peak(watch);
+	case DT_REQUEST_STATUS:
+	case DT_REQUEST_STATUS_JSON:
+		return write_status(watch, request == DT_REQUEST_STATUS_JSON, out);
+	case DT_REQUEST_SNAPSHOT:
+		error = take_and_go_on(watch, "request", &sequence);
+		break;
+	default:
+		error = end_by_request(watch, &sequence);
+	}
+	if (!error)
+		fprintf(out, "snapshot %llu\n", (unsigned long long)sequence);
+	return error;
+}
+
+static enum dt_verdict answer(void *context, enum dt_request request, FILE *out)
+{
+	struct watch *watch = context;
+
+	if (!watch->tracing) {
+		fputs("tracing has ended; it waits for the command that it has started\n", out);
+		return DT_VERDICT_STOPPED;
+	}
+	if (!do_request(watch, request, out))
+		return DT_VERDICT_DONE;
+	fputs("that has failed; why, it has said on its standard error\n", out);
+	return DT_VERDICT_FAILED;
+}
+
 /* ---- the loop ---------------------------------------------------------------------------------------------- */
 
 static int wait_once(struct watch *watch)
 {
-	enum { SESSION, SIGNALS, TIMER, COUNT };
+	enum { SESSION, SIGNALS, TIMER, CONTROL, COUNT };
 	struct pollfd fds[COUNT] = {
 		[SESSION] = { .fd = dt_session_fd(watch->opts->session), .events = POLLIN },
 		[SIGNALS] = { .fd = watch->signal_fd, .events = POLLIN },
 		[TIMER] = { .fd = watch->timer_fd, .events = POLLIN },
+		[CONTROL] = { .fd = dt_control_fd(watch->opts->control), .events = POLLIN },
 	};
 	int error = 0;
 
@@ -287,6 +403,8 @@ static int wait_once(struct watch *watch)
 		read_signals(watch);
 	if (fds[TIMER].revents && watch->tracing)
 		tick(watch);
+	if (fds[CONTROL].revents)
+		dt_control_dispatch(watch->opts->control, answer, watch);
 	return error;
 }
 

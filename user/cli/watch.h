@@ -8,10 +8,16 @@
 
 #include <domtrace/domtrace.h>
 
+struct dt_control;
+
 struct dt_watch_opts {
 	struct dt_session *session;     /* everything is attached */
 	struct dt_output *output;       /* NULL: snapshots are only reported */
-	const struct dt_report_opts *report;
+	const char *output_name;        /* as the user has it; NULL: none */
+	const struct dt_report_opts *report; /* NULL: no reports */
+	struct dt_control *control;     /* through which others ask; NULL: nobody can */
+	void (*keep)(void *context, struct dt_snapshot *snapshot); /* gets each snapshot for good, but for labels "exit"; NULL: nobody */
+	void *context;                  /* of `keep` */
 	const struct dt_log *log;
 	pid_t command;                  /* that the session launched; 0: none */
 	uint64_t interval_ns;           /* 0: no snapshots in between */

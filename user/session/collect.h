@@ -37,7 +37,10 @@ uint32_t dt_collect_step(struct dt_collect *collect);
 int dt_collect_turn(struct dt_collect *collect, uint32_t *ret_segment);
 /* Reads what was written before the last turn. */
 int dt_collect_read(struct dt_collect *collect);
-/* Adds domains and traces of the processes (the first rows of the snapshot's, in this order), what was read of their blocks, and the counters. */
+/*
+ * Adds domains and traces of the processes (the first rows of the snapshot's, in this order), what was read of their blocks, and the counters.
+ * `tracebacks` NULL: no traces.
+ */
 int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *processes, size_t count, struct dt_tracebacks *tracebacks,
 		    const struct dt_reading *reading, struct dt_snapshot *snapshot);
 /*

@@ -305,12 +305,23 @@ static int add_reading(struct fill *fill, const struct dt_reading *reading)
 	return !error && reading->sizes ? dt_sizes_set(fill->snapshot, sized, reading->count) : error;
 }
 
+static int fill_traces(struct fill *fill)
+{
+	int error = fold_inherited(fill);
+
+	if (!error)
+		error = fill_pass(fill, false);
+	return error ? error : dt_peaks_check(fill->snapshot);
+}
+
 int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *processes, size_t count, struct dt_tracebacks *tracebacks,
 		    const struct dt_reading *reading, struct dt_snapshot *snapshot)
 {
 	struct fill *fill = calloc(1, sizeof(*fill));
-	int error = fill ? dt_tracebacks_begin(tracebacks) : -ENOMEM;
+	int error = fill ? 0 : -ENOMEM;
 
+	if (!error && tracebacks)
+		error = dt_tracebacks_begin(tracebacks);
 	if (!error)
 		error = dt_collect_read_counters(collect, snapshot->counters);
 	for (int i = 0; i < DT_COUNTER_COUNT && !error; i++)
@@ -327,13 +338,9 @@ int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *process
 		fill->snapshot = snapshot;
 		error = fill_pass(fill, true);
 	}
-	if (!error)
-		error = fold_inherited(fill);
-	if (!error)
-		error = fill_pass(fill, false);
-	if (!error)
-		error = dt_peaks_check(snapshot);
-	if (!error)
+	if (!error && tracebacks)
+		error = fill_traces(fill);
+	if (!error && tracebacks)
 		error = add_reading(fill, reading);
 	if (fill) {
 		index_clear(&fill->folded);

@@ -14,6 +14,13 @@
 #include "snapshot/snapshot.h"
 #include "target/process.h"
 
+/* What of the tables is taken. */
+enum part {
+	PART_RUNNING,
+	PART_ENDED,                     /* of processes that have ended since */
+	PART_TOTALS,                    /* no traces: this is no snapshot, and has the number of the last one */
+};
+
 /* ---- snapshots --------------------------------------------------------------------------------------------------- */
 
 /* Of a snapshot whose head is filled in, as CLOCK_MONOTONIC has it. */
@@ -25,7 +32,7 @@ static uint64_t moment_of(const struct dt_session *session, const struct dt_snap
 /* Snapshots that nobody asked for one by one cost the targets and domtrace no more than they may. */
 static bool is_spared(const struct dt_snapshot *snapshot)
 {
-	static const char *const labels[] = { "interval", "peak", "exit" };
+	static const char *const labels[] = { "interval", "peak", "exit", "status" };
 	bool spared = false;
 
 	for (size_t i = 0; i < DT_ARRAY_SIZE(labels); i++)
@@ -165,6 +172,24 @@ static int read_blocks(struct dt_session *session, struct dt_traced *const *proc
 	return error ? error : dt_reading_end(session, reading);
 }
 
+static int fill_totals(struct dt_session *session, const char *label, const struct timespec *now, struct dt_snapshot *snapshot)
+{
+	const struct dt_reading nothing = { 0 };
+	size_t count;
+	DT_FREE struct dt_traced **chosen = dt_session_choose_processes(session, false, &count);
+	int error = chosen ? dt_inherit_find(session->bpf, &session->live, chosen, count, session->tracebacks) : -ENOMEM;
+
+	if (!error)
+		error = dt_session_fill_header(session, label, now, snapshot);
+	if (!error)
+		error = add_processes(session, chosen, count, snapshot);
+	if (!error)
+		error = dt_collect_fill(session->collect, chosen, count, NULL, &nothing, snapshot);
+	snapshot->counters[DT_COUNTER_python_unseen] = session->python_unseen;
+	snapshot->sequence = session->sequence;
+	return error;
+}
+
 static int fill_snapshot(struct dt_session *session, const char *label, bool ended, const struct timespec *now,
 			 struct dt_reading *reading, struct dt_snapshot *snapshot)
 {
@@ -191,7 +216,7 @@ static int fill_snapshot(struct dt_session *session, const char *label, bool end
 	return error;
 }
 
-static int take(struct dt_session *session, const char *label, bool ended, struct dt_snapshot **ret_snapshot)
+static int take(struct dt_session *session, const char *label, enum part part, struct dt_snapshot **ret_snapshot)
 {
 	DT_CLEANUP(dt_reading_clear) struct dt_reading reading = { 0 };
 	struct dt_snapshot *snapshot;
@@ -201,15 +226,17 @@ static int take(struct dt_session *session, const char *label, bool ended, struc
 	if (error)
 		return error;
 	error = dt_session_read_tables(session, snapshot, &now, &reading);
-	if (!error)
-		error = fill_snapshot(session, label, ended, &now, &reading, snapshot);
+	if (!error && part == PART_TOTALS)
+		error = fill_totals(session, label, &now, snapshot);
+	else if (!error)
+		error = fill_snapshot(session, label, part == PART_ENDED, &now, &reading, snapshot);
 	ended_reading = dt_reading_end(session, &reading);
 	error = error ? error : ended_reading;
 	if (error) {
 		dt_snapshot_free(snapshot);
 		return dt_log_error(&session->log, error, "cannot take a snapshot: %s", strerror(-error));
 	}
-	session->sequence++;
+	session->sequence += part != PART_TOTALS;
 	*ret_snapshot = snapshot;
 	return 0;
 }
@@ -224,7 +251,15 @@ int dt_session_take_snapshot(struct dt_session *session, const char *label, stru
 	DT_SESSION_LOCKED(session);
 	if (session->stopped)
 		return dt_session_refuse_stopped(session, "no snapshot can be taken");
-	return take(session, label, false, ret_snapshot);
+	return take(session, label, PART_RUNNING, ret_snapshot);
+}
+
+int dt_session_take_totals(struct dt_session *session, struct dt_snapshot **ret_snapshot)
+{
+	DT_SESSION_LOCKED(session);
+	if (session->stopped)
+		return dt_session_refuse_stopped(session, "there is nothing to tell of");
+	return take(session, "status", PART_TOTALS, ret_snapshot);
 }
 
 int dt_session_take_ended(struct dt_session *session, bool at_once, struct dt_snapshot **ret_snapshot)
@@ -241,7 +276,7 @@ int dt_session_take_ended(struct dt_session *session, bool at_once, struct dt_sn
 
 		any = any || (traced->exited && !traced->root && !traced->hidden && !traced->reported);
 	}
-	error = any ? take(session, "exit", true, ret_snapshot) : -EAGAIN;
+	error = any ? take(session, "exit", PART_ENDED, ret_snapshot) : -EAGAIN;
 	if (!error || error == -EAGAIN) {
 		int swept = dt_session_sweep(session);
 

@@ -339,7 +339,7 @@ static __always_inline void account_end(const struct account *account, const str
  */
 static __noinline void account_end_missed(const struct account *account, __u64 address, const struct dt_block *block)
 {
-	bool is_resized = account->owner.process >> DT_OWNER_SOURCE_SHIFT == DT_SOURCE_TRACEMALLOC;
+	bool is_resized = account->owner.process >> DT_OWNER_SOURCE_SHIFT >= DT_SOURCES_CALLED;
 	struct account own = *account;
 
 	own.segments = image_segments(account->state, epoch);

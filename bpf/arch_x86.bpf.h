@@ -41,6 +41,12 @@ static __always_inline __u64 arch_argument(const struct call_registers *register
 	       position == 2 ? registers->arguments[2] : registers->arguments[3];
 }
 
+/* What a call at the probed instruction would return to, were that one byte long: so a frame is found and named that is not at its entry. */
+static __always_inline __u64 arch_behind_probe(const struct pt_regs *ctx)
+{
+	return PT_REGS_IP(ctx) + 1;
+}
+
 /* The slot that the return address was in before `ret` took it. */
 static __always_inline __u64 arch_return_slot(const struct pt_regs *ctx)
 {

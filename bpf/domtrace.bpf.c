@@ -298,7 +298,7 @@ int new_exit(struct pt_regs *ctx)
 	return 0;
 }
 
-/* ---- PyTraceMalloc_Track, PyTraceMalloc_Untrack ------------------------------------------------------------------ */
+/* ---- PyTraceMalloc_Track, PyTraceMalloc_Untrack; DT_DOMAIN_TRACK, DT_DOMAIN_UNTRACK ------------------------------- */
 
 static __always_inline bool domain_is_wanted(__u32 domain)
 {
@@ -308,23 +308,36 @@ static __always_inline bool domain_is_wanted(__u32 domain)
 	return config.domains_excluded || !config.domain_count;
 }
 
+/*
+ * Is what a Track or Untrack tells of wanted? tracemalloc's domain 0 is CPython's own; NumPy 2.5 and later untracks there what it tracks
+ * itself. Domains that a program declares are chosen by their names, which userspace knows.
+ */
+static __always_inline bool track_is_wanted(enum dt_source source, __u32 domain)
+{
+	return source == DT_SOURCE_DECLARED || (domain && domain_is_wanted(domain));
+}
+
 SEC("?uprobe")
 int track_enter(struct pt_regs *ctx)
 {
-	__u32 domain = PT_REGS_PARM1(ctx);
 	__u64 address = PT_REGS_PARM2(ctx), bytes = PT_REGS_PARM3(ctx), stack = PT_REGS_SP(ctx), return_address = 0;
+	enum dt_source source = cookie_source(ctx);
+	__u32 domain = PT_REGS_PARM1(ctx);
 	struct account account;
 
-	/* Domain 0 is CPython's own; NumPy 2.5 and later untracks there what it tracks itself. */
-	if (!domain || !address || !domain_is_wanted(domain) ||
-	    !account_open(&account, thread_find(), DT_SOURCE_TRACEMALLOC, domain))
+	if (!address || !track_is_wanted(source, domain) || !account_open(&account, thread_find(), source, domain))
 		return 0;
-	read_u64(stack, &return_address);
-	if (untold_is_repeated(&account, return_address, address, bytes))
-		return 0;
+	if (source == DT_SOURCE_DECLARED) {
+		return_address = arch_behind_probe(ctx);
+	} else {
+		read_u64(stack, &return_address);
+		stack += sizeof(return_address);
+		if (untold_is_repeated(&account, return_address, address, bytes))
+			return 0;
+	}
 	if (!account.thread)
 		account.thread = thread_make(&account);
-	account_walk(&account, return_address, stack + sizeof(return_address), PT_REGS_FP(ctx));
+	account_walk(&account, return_address, stack, PT_REGS_FP(ctx));
 	account_add(&account, address, bytes, NULL, false);
 	scratch_release(account.scratch);
 	return 0;
@@ -356,18 +369,49 @@ int untrack_enter(struct pt_regs *ctx)
 {
 	__u32 domain = PT_REGS_PARM1(ctx);
 	__u64 address = PT_REGS_PARM2(ctx), return_address;
+	enum dt_source source = cookie_source(ctx);
 	const struct dt_untold *untold;
 	struct account account;
 
-	if (!address || !account_open(&account, thread_find(), DT_SOURCE_TRACEMALLOC, domain))
+	if (!address || !account_open(&account, thread_find(), source, domain))
 		return 0;
-	if (domain && domain_is_wanted(domain) && !account_remove(&account, address))
+	if (track_is_wanted(source, domain) && !account_remove(&account, address))
 		count_add(DT_COUNTER_unmatched_frees);
-	if (!untold_is_possible(process_row(account.row)) || !read_u64(PT_REGS_SP(ctx), &return_address))
+	if (source == DT_SOURCE_DECLARED || !untold_is_possible(process_row(account.row)) || !read_u64(PT_REGS_SP(ctx), &return_address))
 		return 0;
 	untold = untold_find(process_row(account.row), return_address);
 	if (untold)
 		track_untold(ctx, &account, untold, return_address);
+	return 0;
+}
+
+/* ---- DT_DOMAIN_NAME ---------------------------------------------------------------------------------------------- */
+
+/*
+ * Up to `size` bytes that end with a NUL or at the end of what is there; false: not even the first is. May wait for the page, which nobody
+ * need have touched; what lies behind its end is another one, which need not be there.
+ */
+static __always_inline bool read_name(char *to, __u64 address)
+{
+	__u64 first = PAGE_MASK + 1 - (address & PAGE_MASK);
+
+	if (first >= DT_NAME_BYTES)
+		return !bpf_copy_from_user(to, DT_NAME_BYTES, (const void *)(unsigned long)address);
+	if (!bpf_copy_from_user(to, DT_NAME_BYTES, (const void *)(unsigned long)address))
+		return true;
+	asm volatile("" : "+r"(first)); /* else the optimiser takes the mask away, which is what the verifier believes */
+	return !bpf_copy_from_user(to, first & (DT_NAME_BYTES - 1), (const void *)(unsigned long)address);
+}
+
+SEC("?uprobe.s")
+int name_enter(struct pt_regs *ctx)
+{
+	struct dt_name_event name = { .event.type = DT_EVENT_NAME, .domain = PT_REGS_PARM1(ctx), .segment = DT_EPOCH_SEGMENT(epoch) };
+
+	if (!image_of_thread(thread_find(), &name.event.slot))
+		return 0;
+	if (!read_name(name.name, PT_REGS_PARM2(ctx)) || bpf_ringbuf_output(&events, &name, sizeof(name), 0))
+		count_add(DT_COUNTER_names_lost);
 	return 0;
 }
 

@@ -61,62 +61,61 @@
 	".popsection\n" \
 	".endif\n"
 
-/* Always part of the caller: the probe is in the function that says it, which is the first of the traceback. */
-#define DT_PROBE_FUNCTION_ static inline __attribute__((always_inline, unused)) void
-
-DT_PROBE_FUNCTION_ dt_probe_track_(unsigned int domain, unsigned long pointer, unsigned long bytes)
-{
+/*
+ * Macros, no functions, so that the probe is in the line that says it, which is the first of the traceback. "memory": what the pointer
+ * points to is read there. Arguments are evaluated before any register is taken for one of them.
+ */
 #ifdef __x86_64__
-	__asm__ __volatile__(DT_PROBE_("track", "4@%%edi 8@%%rsi 8@%%rdx") : : "D"(domain), "S"(pointer), "d"(bytes));
+#define DT_PROBE_TRACK_(domain, pointer, bytes) \
+	__asm__ __volatile__(DT_PROBE_("track", "4@%%edi 8@%%rsi 8@%%rdx") : : "D"(domain), "S"(pointer), "d"(bytes))
+#define DT_PROBE_UNTRACK_(domain, pointer) \
+	__asm__ __volatile__(DT_PROBE_("untrack", "4@%%edi 8@%%rsi") : : "D"(domain), "S"(pointer))
+#define DT_PROBE_NAME_(domain, name) \
+	__asm__ __volatile__(DT_PROBE_("name", "4@%%edi 8@%%rsi") : : "D"(domain), "S"(name) : "memory")
+#define DT_PROBE_SNAPSHOT_(label) \
+	__asm__ __volatile__(DT_PROBE_("snapshot", "8@%%rdi") : : "D"(label) : "memory")
 #else
-	register unsigned int x0 __asm__("x0") = domain;
-	register unsigned long x1 __asm__("x1") = pointer;
-	register unsigned long x2 __asm__("x2") = bytes;
-
-	__asm__ __volatile__(DT_PROBE_("track", "4@x0 8@x1 8@x2") : : "r"(x0), "r"(x1), "r"(x2));
+#define DT_PROBE_TRACK_(domain, pointer, bytes) \
+	register unsigned int dt_x0_ __asm__("x0") = (domain); \
+	register unsigned long dt_x1_ __asm__("x1") = (pointer); \
+	register unsigned long dt_x2_ __asm__("x2") = (bytes); \
+	__asm__ __volatile__(DT_PROBE_("track", "4@x0 8@x1 8@x2") : : "r"(dt_x0_), "r"(dt_x1_), "r"(dt_x2_))
+#define DT_PROBE_UNTRACK_(domain, pointer) \
+	register unsigned int dt_x0_ __asm__("x0") = (domain); \
+	register unsigned long dt_x1_ __asm__("x1") = (pointer); \
+	__asm__ __volatile__(DT_PROBE_("untrack", "4@x0 8@x1") : : "r"(dt_x0_), "r"(dt_x1_))
+#define DT_PROBE_NAME_(domain, name) \
+	register unsigned int dt_x0_ __asm__("x0") = (domain); \
+	register const char *dt_x1_ __asm__("x1") = (name); \
+	__asm__ __volatile__(DT_PROBE_("name", "4@x0 8@x1") : : "r"(dt_x0_), "r"(dt_x1_) : "memory")
+#define DT_PROBE_SNAPSHOT_(label) \
+	register const char *dt_x0_ __asm__("x0") = (label); \
+	__asm__ __volatile__(DT_PROBE_("snapshot", "8@x0") : : "r"(dt_x0_) : "memory")
 #endif
-}
 
-DT_PROBE_FUNCTION_ dt_probe_untrack_(unsigned int domain, unsigned long pointer)
-{
-#ifdef __x86_64__
-	__asm__ __volatile__(DT_PROBE_("untrack", "4@%%edi 8@%%rsi") : : "D"(domain), "S"(pointer));
-#else
-	register unsigned int x0 __asm__("x0") = domain;
-	register unsigned long x1 __asm__("x1") = pointer;
-
-	__asm__ __volatile__(DT_PROBE_("untrack", "4@x0 8@x1") : : "r"(x0), "r"(x1));
-#endif
-}
-
-/* "memory": what the pointer points to is read there. */
-DT_PROBE_FUNCTION_ dt_probe_name_(unsigned int domain, const char *name)
-{
-#ifdef __x86_64__
-	__asm__ __volatile__(DT_PROBE_("name", "4@%%edi 8@%%rsi") : : "D"(domain), "S"(name) : "memory");
-#else
-	register unsigned int x0 __asm__("x0") = domain;
-	register const char *x1 __asm__("x1") = name;
-
-	__asm__ __volatile__(DT_PROBE_("name", "4@x0 8@x1") : : "r"(x0), "r"(x1) : "memory");
-#endif
-}
-
-DT_PROBE_FUNCTION_ dt_probe_snapshot_(const char *label)
-{
-#ifdef __x86_64__
-	__asm__ __volatile__(DT_PROBE_("snapshot", "8@%%rdi") : : "D"(label) : "memory");
-#else
-	register const char *x0 __asm__("x0") = label;
-
-	__asm__ __volatile__(DT_PROBE_("snapshot", "8@x0") : : "r"(x0) : "memory");
-#endif
-}
-
-#define DT_DOMAIN_TRACK(domain, pointer, bytes) dt_probe_track_((domain), (unsigned long)(pointer), (unsigned long)(bytes))
-#define DT_DOMAIN_UNTRACK(domain, pointer) dt_probe_untrack_((domain), (unsigned long)(pointer))
-#define DT_DOMAIN_NAME(domain, name) dt_probe_name_((domain), (name))
-#define DT_SNAPSHOT(label) dt_probe_snapshot_(label)
+#define DT_DOMAIN_TRACK(domain, pointer, bytes) \
+	do { \
+		const unsigned int dt_domain_ = (domain); \
+		const unsigned long dt_pointer_ = (unsigned long)(pointer), dt_bytes_ = (unsigned long)(bytes); \
+		DT_PROBE_TRACK_(dt_domain_, dt_pointer_, dt_bytes_); \
+	} while (0)
+#define DT_DOMAIN_UNTRACK(domain, pointer) \
+	do { \
+		const unsigned int dt_domain_ = (domain); \
+		const unsigned long dt_pointer_ = (unsigned long)(pointer); \
+		DT_PROBE_UNTRACK_(dt_domain_, dt_pointer_); \
+	} while (0)
+#define DT_DOMAIN_NAME(domain, name) \
+	do { \
+		const unsigned int dt_domain_ = (domain); \
+		const char *const dt_name_ = (name); \
+		DT_PROBE_NAME_(dt_domain_, dt_name_); \
+	} while (0)
+#define DT_SNAPSHOT(label) \
+	do { \
+		const char *const dt_label_ = (label); \
+		DT_PROBE_SNAPSHOT_(dt_label_); \
+	} while (0)
 
 /*
  * A note of owner "domtrace", type 1: the domain, and its name with its NUL. The alignment is said, or compilers would leave gaps
@@ -137,10 +136,10 @@ DT_PROBE_FUNCTION_ dt_probe_snapshot_(const char *label)
 
 #else
 
-#define DT_DOMAIN_TRACK(domain, pointer, bytes) ((void)(domain), (void)(pointer), (void)(bytes))
-#define DT_DOMAIN_UNTRACK(domain, pointer) ((void)(domain), (void)(pointer))
-#define DT_DOMAIN_NAME(domain, name) ((void)(domain), (void)(name))
-#define DT_SNAPSHOT(label) ((void)(label))
+#define DT_DOMAIN_TRACK(domain, pointer, bytes) do { (void)(domain); (void)(pointer); (void)(bytes); } while (0)
+#define DT_DOMAIN_UNTRACK(domain, pointer) do { (void)(domain); (void)(pointer); } while (0)
+#define DT_DOMAIN_NAME(domain, name) do { (void)(domain); (void)(name); } while (0)
+#define DT_SNAPSHOT(label) do { (void)(label); } while (0)
 #define DT_DOMAIN_DECLARE(domain, name) struct dt_domain_declared_
 
 #endif

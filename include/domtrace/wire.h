@@ -40,6 +40,7 @@ enum dt_source {
 	DT_SOURCE_LIBC,                 /* malloc and its family */
 	DT_SOURCE_PYTHON,               /* CPython's own allocators: tracemalloc's domain 0 */
 	DT_SOURCE_TRACEMALLOC,          /* PyTraceMalloc_Track and _Untrack */
+	DT_SOURCE_DECLARED,             /* the program itself, by <domtrace/domain.h> */
 	DT_SOURCE_COUNT,
 };
 
@@ -56,6 +57,7 @@ enum dt_shape {
 	DT_SHAPE_RESIZE,
 	DT_SHAPE_NEW,
 	DT_SHAPE_RELEASE,
+	DT_SHAPE_NAME,
 	DT_SHAPE_COUNT,
 };
 
@@ -531,6 +533,7 @@ enum dt_event_type {
 	DT_EVENT_UNKNOWN,               /* struct dt_event: a frame is in no known mapping; sent a few times a second at most */
 	DT_EVENT_ROWS,                  /* struct dt_event: rows of live blocks grow scarce */
 	DT_EVENT_IMAGE,                 /* struct dt_event: an image has begun or ended; all is in process_states */
+	DT_EVENT_NAME,                  /* struct dt_name_event */
 };
 
 struct dt_event {
@@ -610,6 +613,17 @@ struct dt_code_key {
 	__u32 reserved;
 };
 
+/* A program names one of its domains. */
+#define DT_NAME_BYTES 64                /* with its NUL */
+
+struct dt_name_event {
+	struct dt_event event;
+	__u32 domain;
+	__u32 segment;                  /* in which it did: children that were forked off later have the name, too */
+	char name[DT_NAME_BYTES];
+};
+
+_Static_assert(sizeof(struct dt_name_event) == 16 + DT_NAME_BYTES, "name record has padding");
 _Static_assert(sizeof(struct dt_block_key) == 16 && sizeof(struct dt_block) == 24, "live rows grew");
 _Static_assert(sizeof(struct dt_trace_key) == 24 && sizeof(struct dt_trace) == 136, "trace rows grew");
 _Static_assert(sizeof(struct dt_python_layout) == 48, "python layout has padding");

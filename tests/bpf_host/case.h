@@ -139,6 +139,7 @@ static inline const struct dt_traceback_event *case_walk(const struct case_regis
 	host_clear(HOST_TGID);
 	host_process(HOST_TGID)->mappings_version++;
 	host_current->task.thread.fsbase = registers->thread_pointer;
+	host_cookie = DT_SITE_PyTraceMalloc_Track;
 	track_enter(&context);
 	for (unsigned int i = 0; (event = host_event(DT_EVENT_TRACEBACK, i)); i++)
 		last = event;           /* code objects of earlier ones stay: they are sent once */

@@ -490,6 +490,7 @@ static inline void host_track(__u64 stack, __u64 return_address, __u32 domain, _
 {
 	struct pt_regs registers = host_call_instruction(stack, return_address, domain, address, bytes);
 
+	host_cookie = DT_SITE_PyTraceMalloc_Track;
 	track_enter(&registers);
 }
 
@@ -497,6 +498,7 @@ static inline void host_untrack(__u64 stack, __u64 return_address, __u32 domain,
 {
 	struct pt_regs registers = host_call_instruction(stack, return_address, domain, address, 0);
 
+	host_cookie = DT_SITE_PyTraceMalloc_Untrack;
 	untrack_enter(&registers);
 }
 

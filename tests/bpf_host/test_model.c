@@ -746,6 +746,7 @@ static void run(__u64 seed, bool sessions)
 		case DT_COUNTER_blocks_untold:
 		case DT_COUNTER_ancestors_lost:
 		case DT_COUNTER_callers_unknown:
+		case DT_COUNTER_names_lost:
 		case DT_COUNTER_forks_with_threads:
 			assert_int_equal(counted[counter], 0);
 			break;

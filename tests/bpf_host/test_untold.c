@@ -45,6 +45,7 @@ static void untrack_with(__u64 return_address, __u32 domain, __u64 old, __u64 ne
 	registers.rbx = registers.r12 = next;
 	registers.r15 = registers.r13 = bytes;
 	registers.r14 = 8;
+	host_cookie = DT_SITE_PyTraceMalloc_Untrack;
 	untrack_enter(&registers);
 }
 

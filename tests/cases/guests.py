@@ -28,6 +28,7 @@ SELECTION = {
     "case_ctl": ("ctl/other users, silent and rude clients",),
     # The other examples take two minutes and have the options of other cases.
     "case_documents": ("documents/README, system-wide",),
+    "case_domains": ("domains/every way", "domains/forked children"),
     "case_hostile": EVERY,
     "case_layers": EVERY,
     # A million calls take a minute; "random without …" are ten thousand.

@@ -89,13 +89,16 @@ static void test_python(void **state)
 static void test_refusals(void **state)
 {
 	static const struct { const char *words[WORDS_MAX + 1]; const char *says; } cases[] = {
-		{ { "nonsense", NULL }, "no domain 'nonsense'" },
-		{ { "!nonsense", NULL }, "no domain 'nonsense'" },
+		{ { "tracemalloc:x", NULL }, "no domain 'tracemalloc:x'" },
+		{ { "!tracemalloc", NULL }, "no domain 'tracemalloc'" },
+		{ { "0", NULL }, "no domain '0'" },
+		{ { "a name that is far, far too long for any domain that a program can declare, even so", NULL }, "no domain 'a name" },
 		{ { "", NULL }, "no domain ''" },
 		{ { "!", NULL }, "no domain ''" },
 		{ { "!!libc", NULL }, "no domain '!libc'" },
 		{ { "4294967296", NULL }, "no domain '4294967296'" },
 		{ { "libc", "!libc", NULL }, "nothing to trace" },
+		{ { "pool", "!pool", NULL }, "nothing to trace" },
 		{ { "python", "!python", NULL }, "nothing to trace" },
 		{ { "numpy", "!389047", NULL }, "nothing to trace" },
 	};
@@ -112,6 +115,59 @@ static void test_refusals(void **state)
 			fail_msg("'%s' does not say '%s'", said.last, cases[i].says);
 		assert_int_equal(domains.count, 77);
 	}
+}
+
+/* What is no known domain is one that a program declares. */
+static void test_declared(void **state)
+{
+	static const struct {
+		const char *words[WORDS_MAX + 1];
+		bool declared, libc;
+		const char *met[3], *unmet[3];
+	} cases[] = {
+		{ { NULL }, true, true, { "pool", "declared:7" }, { NULL } },
+		{ { "libc", NULL }, false, true, { NULL }, { NULL } },
+		{ { "pool", NULL }, true, false, { "pool" }, { "cache", "declared:7" } },
+		{ { "declared:7", "libc", NULL }, true, true, { "declared:7" }, { "pool" } },
+		{ { "!pool", NULL }, true, true, { "cache", "declared:7" }, { "pool" } },
+		{ { "pool", "cache", "!pool", NULL }, true, false, { "cache" }, { "pool", "other" } },
+		{ { "!libc", "!pool", NULL }, true, false, { "cache" }, { "pool" } },
+		{ { "libc", "pool", "!pool", NULL }, false, true, { NULL }, { NULL } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < DT_ARRAY_SIZE(cases); i++) {
+		struct dt_domains domains;
+
+		assert_int_equal(dt_domains_parse(cases[i].words, NULL, &domains), 0);
+		assert_int_equal(domains.filter.sources[DT_SOURCE_DECLARED], cases[i].declared);
+		assert_int_equal(domains.filter.sources[DT_SOURCE_LIBC], cases[i].libc);
+		assert_false(domains.required[DT_SOURCE_DECLARED]);
+		for (size_t k = 0; k < 3 && cases[i].met[k]; k++)
+			assert_true(dt_domains_meet(&domains, cases[i].met[k]));
+		for (size_t k = 0; k < 3 && cases[i].unmet[k]; k++)
+			assert_false(dt_domains_meet(&domains, cases[i].unmet[k]));
+	}
+}
+
+/* Each word of which no process has a domain is told once. */
+static void test_missing(void **state)
+{
+	const char *const words[] = { "pool", "cache", "libc", "!gone", NULL };
+	struct said said = { .level = DT_LOG_WARNING };
+	struct dt_log log = said_log(&said);
+	struct dt_domains domains;
+
+	(void)state;
+	assert_int_equal(dt_domains_parse(words, NULL, &domains), 0);
+	dt_domains_meet(&domains, "pool");
+	dt_domains_say_missing(&domains, &log);
+	assert_int_equal(said.lines, 2);
+	assert_non_null(strstr(said.last, "no process has declared a domain 'gone'"));
+	dt_domains_meet(&domains, "cache");
+	dt_domains_meet(&domains, "gone");
+	dt_domains_say_missing(&domains, &log);
+	assert_int_equal(said.lines, 2);
 }
 
 static void test_as_many_as_the_programs_take(void **state)
@@ -137,6 +193,8 @@ int main(void)
 		cmocka_unit_test(test_no_words_are_all),
 		cmocka_unit_test(test_python),
 		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_declared),
+		cmocka_unit_test(test_missing),
 		cmocka_unit_test(test_as_many_as_the_programs_take),
 	};
 

@@ -66,6 +66,7 @@ static void test_enums(void **state)
 	(void)state;
 	assert_string_equal(dt_source_name(DT_SOURCE_LIBC), "libc");
 	assert_string_equal(dt_source_name(DT_SOURCE_TRACEMALLOC), "tracemalloc");
+	assert_string_equal(dt_source_name(DT_SOURCE_DECLARED), "declared");
 	assert_null(dt_truncation_name(DT_TRUNCATION_none));
 	assert_null(dt_truncation_help(DT_TRUNCATION_none));
 	assert_string_equal(dt_truncation_name(DT_TRUNCATION_unknown_mapping), "unknown_mapping");

@@ -222,7 +222,7 @@ static void write_domain(struct json *json, const struct dt_snapshot_domain *dom
 	key_number(json, "process", domain->process);
 	key_string(json, "name", domain->name);
 	key_string(json, "source", dt_source_name(domain->source));
-	key_number_if(json, "id", domain->source == DT_SOURCE_TRACEMALLOC, domain->id);
+	key_number_if(json, "id", domain->source == DT_SOURCE_TRACEMALLOC || domain->source == DT_SOURCE_DECLARED, domain->id);
 	key_number(json, "live_blocks", domain->live_blocks);
 	key_number(json, "live_bytes", domain->live_bytes);
 	key_number(json, "peak_bytes", domain->peak_bytes);

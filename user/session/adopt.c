@@ -70,19 +70,20 @@ static void take_over(struct dt_session *session, struct dt_traced *traced)
 }
 
 /* What is known of the parent's code is known of the child's. */
-static void inherit(const struct dt_session *session, struct dt_traced *traced, const struct dt_process_state *state)
+static int inherit(const struct dt_session *session, struct dt_traced *traced, const struct dt_process_state *state)
 {
 	const struct dt_traced *parent = session->by_slot[state->parent & (DT_PROCESSES_MAX - 1)];
 
 	traced->row = session->bpf->bss->process_rows[state->row & (DT_PROCESS_ROWS - 1)];
 	traced->maps = dt_known_maps_share(dt_publish_known_maps(session->publish, state->row));
 	if (!parent)
-		return;
+		return 0;
 	traced->python_module = parent->python_module;
 	traced->python = parent->python;
 	traced->python_calls = parent->python_calls;
 	traced->late = parent->late;
 	memcpy(traced->sites, parent->sites, sizeof(parent->sites));
+	return dt_declared_inherit(&traced->declared, &parent->declared, state->parent_segment) == -ENOMEM ? -ENOMEM : 0;
 }
 
 /* What /proc says, if it still is of this image, and else what the programs noted. */
@@ -121,8 +122,11 @@ static int adopt(struct dt_session *session, uint32_t slot, const struct dt_proc
 	traced->shown = true;
 	take_over(session, traced);
 	if (state->parent_segment)
-		inherit(session, traced, state);
-	error = dt_session_remember(session, traced);
+		error = inherit(session, traced, state);
+	if (error)
+		dt_traced_free(traced);
+	else
+		error = dt_session_remember(session, traced);
 	if (error)
 		return error;
 	dt_tracebacks_add_process(session->tracebacks, traced);

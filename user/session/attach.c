@@ -31,6 +31,7 @@ enum role {
 	ROLE_NEW_EXIT,
 	ROLE_TRACK,
 	ROLE_UNTRACK,
+	ROLE_NAME,
 	ROLE_CODE,
 	ROLE_MAPPINGS,
 	ROLE_COUNT,
@@ -51,6 +52,7 @@ static const struct {
 	[ROLE_NEW_EXIT] = { "new_exit", false, false, { true, true, true } }, /* at its ends, not at its return */
 	[ROLE_TRACK] = { "track_enter", false, false, { true, true, true } },
 	[ROLE_UNTRACK] = { "untrack_enter", false, false, { true, true, true } },
+	[ROLE_NAME] = { "name_enter", false, false, { true, true, true } },
 	[ROLE_CODE] = { "code_enter", false, false, { true, true, true } },
 	[ROLE_MAPPINGS] = { "mappings_enter", false, false, { true, true, true } },
 };
@@ -68,6 +70,8 @@ static bool role_serves(enum role role, enum dt_shape shape)
 		return role == ROLE_TRACK;
 	case DT_SHAPE_UNTRACK:
 		return role == ROLE_UNTRACK;
+	case DT_SHAPE_NAME:
+		return role == ROLE_NAME;
 	default:
 		return role == ROLE_ALLOC_ENTER || role == ROLE_ALLOC_EXIT || role == ROLE_ALLOC_SESSION;
 	}
@@ -101,6 +105,7 @@ int dt_attach_prepare(struct domtrace_bpf *bpf, enum dt_attach_method method)
 
 #define PLACES_MAX 1024                 /* of one program in one file */
 _Static_assert(DT_SITE_PLANS_MAX < PLACES_MAX, "each function takes one, but for its ends");
+_Static_assert(DT_NOTE_PROBES_MAX < PLACES_MAX, "each probe takes one");
 
 struct places {
 	uint64_t offsets[PLACES_MAX], cookies[PLACES_MAX];
@@ -173,7 +178,7 @@ static int collect_places(const struct dt_module *module, const struct dt_attach
 /* Returns before entries: no entry may be seen whose return is not. */
 static const enum role attach_order[] = {
 	ROLE_ALLOC_EXIT, ROLE_ALLOC_ENTER, ROLE_ALLOC_SESSION, ROLE_FREE, ROLE_RELEASE, ROLE_NEW_EXIT, ROLE_NEW_ENTER,
-	ROLE_TRACK, ROLE_UNTRACK, ROLE_CODE, ROLE_MAPPINGS,
+	ROLE_NAME, ROLE_TRACK, ROLE_UNTRACK, ROLE_CODE, ROLE_MAPPINGS,
 };
 
 int dt_attach_module(const struct dt_attach_target *target, pid_t pid, const struct dt_mapping *mapping,

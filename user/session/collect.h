@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "session/domains.h"
 #include "session/live.h"
 #include "session/reading.h"
 #include "session/traced.h"
@@ -38,11 +39,11 @@ int dt_collect_turn(struct dt_collect *collect, uint32_t *ret_segment);
 /* Reads what was written before the last turn. */
 int dt_collect_read(struct dt_collect *collect);
 /*
- * Adds domains and traces of the processes (the first rows of the snapshot's, in this order), what was read of their blocks, and the counters.
- * `tracebacks` NULL: no traces.
+ * Adds domains and traces of the processes (the first rows of the snapshot's, in this order), what was read of their blocks, and the counters. Of
+ * domains that a program declares only those that are wanted by their names. `tracebacks` NULL: no traces.
  */
-int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *processes, size_t count, struct dt_tracebacks *tracebacks,
-		    const struct dt_reading *reading, struct dt_snapshot *snapshot);
+int dt_collect_fill(struct dt_collect *collect, struct dt_domains *domains, struct dt_traced *const *processes, size_t count,
+		    struct dt_tracebacks *tracebacks, const struct dt_reading *reading, struct dt_snapshot *snapshot);
 /*
  * Peaks start again from what is there: all that events see that begin later. Returns when those have ended that began before.
  * -EOVERFLOW: that has been done too often.

@@ -59,10 +59,12 @@ static uint64_t owner_key(const struct dt_owner *owner)
 /* What is being filled, and what has been found on the way. */
 struct fill {
 	struct dt_collect *collect;
+	struct dt_domains *asked;
 	struct dt_tracebacks *tracebacks;
 	struct dt_snapshot *snapshot;
 	struct index *domains, *traces;
 	struct index *folded;           /* by owner and traceback: fold_inherited() */
+	struct index *left_out;         /* by owner: domains that are not wanted */
 	struct dt_traced *by_slot[DT_PROCESSES_MAX]; /* NULL: none that is to be shown */
 	uint32_t processes[DT_PROCESSES_MAX]; /* by slot: its row in the snapshot */
 };
@@ -101,11 +103,29 @@ static void set_domain(struct dt_snapshot_domain *domain, const struct dt_tally 
 	domain->temporary = tally->temporary;
 }
 
+/* The name of a domain. False: it is one that a program declares, and not wanted. */
+static bool name_domain(const struct fill *fill, const struct dt_owner *owner, enum dt_source source, char name[DT_DECLARED_SHOWN_SIZE])
+{
+	_Static_assert(DT_DECLARED_SHOWN_SIZE >= DT_DOMAIN_NAME_SIZE, "other names are shorter");
+
+	if (source != DT_SOURCE_DECLARED) {
+		dt_domain_name_format(source, owner->domain, name);
+		return true;
+	}
+	dt_declared_format(dt_declared_find(&fill->by_slot[dt_owner_slot(owner)]->declared, owner->domain), owner->domain, name);
+	return dt_domains_meet(fill->asked, name);
+}
+
+static bool is_left_out(const struct fill *fill, const struct dt_owner *owner)
+{
+	return index_find(fill->left_out, owner_key(owner), 0);
+}
+
 /* Adds to the row of a domain, which is made when it is not there: what was inherited, and what came and went since. */
 static int add_domain(struct fill *fill, const struct dt_owner *owner, struct dt_tally tally)
 {
 	const struct index *known = index_find(fill->domains, owner_key(owner), 0);
-	char name[DT_DOMAIN_NAME_SIZE];
+	char name[DT_DECLARED_SHOWN_SIZE];
 	struct dt_snapshot_domain domain = {
 		.process = fill->processes[dt_owner_slot(owner)],
 		.source = (enum dt_source)(owner->process >> DT_OWNER_SOURCE_SHIFT),
@@ -123,7 +143,10 @@ static int add_domain(struct fill *fill, const struct dt_owner *owner, struct dt
 		return 0;
 	}
 	set_domain(&domain, &tally);
-	dt_domain_name_format(domain.source, domain.id, name);
+	if (is_left_out(fill, owner))
+		return 0;
+	if (!name_domain(fill, owner, domain.source, name))
+		return index_add(&fill->left_out, owner_key(owner), 0, 0);
 	error = dt_snapshot_add_domain(fill->snapshot, &domain, &index);
 	return error ? error : index_add(&fill->domains, owner_key(owner), 0, index);
 }
@@ -161,6 +184,8 @@ static int add_trace(struct fill *fill, const struct dt_owner *owner, uint64_t n
 	uint32_t index;
 	int error;
 
+	if (is_left_out(fill, owner))
+		return 0;
 	if (index_find(fill->folded, owner_key(owner), number))
 		number = DT_TRACEBACK_LOST;
 	error = domain ? dt_tracebacks_copy(fill->tracebacks, fill->by_slot[dt_owner_slot(owner)]->image, number,
@@ -293,16 +318,19 @@ static int add_reading(struct fill *fill, const struct dt_reading *reading)
 {
 	DT_FREE struct dt_sized *sized = calloc(reading->count + 1, sizeof(*sized));
 	int error = sized ? 0 : -ENOMEM;
+	size_t count = 0;
 
 	for (size_t i = 0; i < reading->count && !error; i++) {
 		const struct dt_blocks *blocks = &reading->blocks[i];
 
-		error = add_blocks(fill, blocks, &sized[i].trace);
-		sized[i].size_class = blocks->size_class;
-		sized[i].blocks = blocks->blocks;
-		sized[i].bytes = blocks->bytes;
+		if (is_left_out(fill, &blocks->owner))
+			continue;
+		error = add_blocks(fill, blocks, &sized[count].trace);
+		sized[count].size_class = blocks->size_class;
+		sized[count].blocks = blocks->blocks;
+		sized[count++].bytes = blocks->bytes;
 	}
-	return !error && reading->sizes ? dt_sizes_set(fill->snapshot, sized, reading->count) : error;
+	return !error && reading->sizes ? dt_sizes_set(fill->snapshot, sized, count) : error;
 }
 
 static int fill_traces(struct fill *fill)
@@ -314,8 +342,8 @@ static int fill_traces(struct fill *fill)
 	return error ? error : dt_peaks_check(fill->snapshot);
 }
 
-int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *processes, size_t count, struct dt_tracebacks *tracebacks,
-		    const struct dt_reading *reading, struct dt_snapshot *snapshot)
+int dt_collect_fill(struct dt_collect *collect, struct dt_domains *domains, struct dt_traced *const *processes, size_t count,
+		    struct dt_tracebacks *tracebacks, const struct dt_reading *reading, struct dt_snapshot *snapshot)
 {
 	struct fill *fill = calloc(1, sizeof(*fill));
 	int error = fill ? 0 : -ENOMEM;
@@ -334,6 +362,7 @@ int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *process
 		error = dt_collect_amend(collect, fill->by_slot);
 	if (!error) {
 		fill->collect = collect;
+		fill->asked = domains;
 		fill->tracebacks = tracebacks;
 		fill->snapshot = snapshot;
 		error = fill_pass(fill, true);
@@ -344,6 +373,7 @@ int dt_collect_fill(struct dt_collect *collect, struct dt_traced *const *process
 		error = add_reading(fill, reading);
 	if (fill) {
 		index_clear(&fill->folded);
+		index_clear(&fill->left_out);
 		index_clear(&fill->domains);
 		index_clear(&fill->traces);
 	}

@@ -7,6 +7,7 @@
 #include <bpf/libbpf.h>
 
 #include "base/cleanup.h"
+#include "session/images.h"
 #include "session/session.h"
 #include "session/skeleton.h"
 
@@ -15,6 +16,40 @@ static int take_traceback(struct dt_session *session, const struct dt_traced *tr
 	if (size < sizeof(*event) - sizeof(event->frames))
 		return -EBADMSG;
 	return dt_tracebacks_add(session->tracebacks, traced, dt_publish_maps(session->publish, event->row), event, size);
+}
+
+/* Of an image, and of those that were forked off it behind that moment. */
+static int add_name(struct dt_session *session, struct dt_traced *traced, const struct dt_name_event *event)
+{
+	bool was_full = traced->declared.full;
+	int error = dt_declared_add(&traced->declared, event->domain, event->segment ? event->segment : 1, event->name);
+
+	dt_traced_say_full(traced, was_full, &session->log);
+	for (uint32_t slot = 0; slot < DT_PROCESSES_MAX && error != -ENOMEM; slot++) {
+		const struct dt_process_state *state = dt_images_state(session->bpf, slot);
+
+		if (session->by_slot[slot] && session->by_slot[slot]->image > traced->image && state->parent == traced->slot &&
+		    state->parent_segment && state->parent_segment >= event->segment)
+			error = add_name(session, session->by_slot[slot], event);
+	}
+	return error == -ENOMEM ? error : 0;
+}
+
+/* The record is copied: the ring is not ours to write to, and the name in it need not end. */
+static int take_name(struct dt_session *session, struct dt_traced *traced, const void *data, size_t size)
+{
+	char shown[DT_DECLARED_SHOWN_SIZE];
+	struct dt_name_event event;
+
+	if (size < sizeof(event))
+		return -EBADMSG;
+	memcpy(&event, data, sizeof(event));
+	event.name[sizeof(event.name) - 1] = '\0';
+	if (!*event.name)
+		return 0;
+	dt_declared_format(event.name, event.domain, shown);
+	dt_domains_meet(&session->domains, shown);
+	return add_name(session, traced, &event);
 }
 
 int dt_session_take_record(void *context, void *data, size_t size)
@@ -36,6 +71,9 @@ int dt_session_take_record(void *context, void *data, size_t size)
 		break;
 	case DT_EVENT_TRACEBACK:
 		error = take_traceback(session, traced, data, size);
+		break;
+	case DT_EVENT_NAME:
+		error = take_name(session, traced, data, size);
 		break;
 	case DT_EVENT_MAPPINGS:
 	case DT_EVENT_UNKNOWN:

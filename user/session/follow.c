@@ -73,6 +73,17 @@ static int publish(struct dt_session *session, struct dt_traced *traced)
 	return 0;
 }
 
+/* Names of domains that its files hold. */
+static void meet_names(struct dt_session *session, const struct dt_traced *traced)
+{
+	char shown[DT_DECLARED_SHOWN_SIZE];
+
+	for (size_t i = 0; i < traced->declared.count; i++) {
+		dt_declared_format(traced->declared.names[i].name, traced->declared.names[i].domain, shown);
+		dt_domains_meet(&session->domains, shown);
+	}
+}
+
 int dt_session_follow_maps(struct dt_session *session, struct dt_traced *traced, bool row_changed)
 {
 	const struct dt_process_state *state = dt_images_state(session->bpf, traced->slot);
@@ -97,6 +108,7 @@ int dt_session_follow_maps(struct dt_session *session, struct dt_traced *traced,
 	error = dt_traced_attach(traced, &session->modules, &target);
 	if (error)
 		return error;
+	meet_names(session, traced);
 	traced->row.removals = removals;
 	return publish(session, traced);
 }
@@ -125,6 +137,7 @@ static const char *const source_wants[DT_SOURCE_COUNT] = {
 			   "name an allocator of its own with --allocator",
 	[DT_SOURCE_PYTHON] = "no file it maps is a CPython whose allocators can be probed",
 	[DT_SOURCE_TRACEMALLOC] = "no file it maps defines PyTraceMalloc_Track, so there is no Python in it and none of the domains asked for",
+	[DT_SOURCE_DECLARED] = "no file it maps has a probe of <domtrace/domain.h>",
 };
 
 /* Has it what was asked for by name; or, where nothing was, anything at all? */
@@ -143,6 +156,8 @@ static int check_sites(const struct dt_session *session, const struct dt_traced 
 			return dt_log_error(&session->log, -ENOENT, "process %d (%s) cannot be traced: %s is linked statically and stripped of its "
 					    "symbols, so its allocator's functions cannot be found; run one with symbols (strip --strip-debug keeps them)",
 					    (int)traced->pid, traced->info.comm, traced->attached[i]->path);
+	/* A domain that a program declares may come with a file that is loaded later. */
+	any = any || session->domains.only_named;
 	return any ? 0 : dt_log_error(&session->log, -ENOENT, "process %d (%s) cannot be traced: no file it maps defines an allocation "
 				      "function of the traced domains; name an allocator of its own with --allocator", (int)traced->pid, traced->info.comm);
 }

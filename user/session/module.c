@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "session/declared.h"
 #include "target/process.h"
 
 static void module_free(struct dt_module *module)
@@ -18,6 +19,7 @@ static void module_free(struct dt_module *module)
 	dt_links_close(&module->links);
 	dt_elf_close(module->elf);
 	free(module->plans);
+	dt_notes_clear(&module->notes);
 	free(module->path);
 	free(module);
 }
@@ -223,6 +225,11 @@ static int read_sites(struct dt_modules *modules, struct dt_module *module)
 		module->allocator_call_count = 0;       /* so many: not the pattern of an allocator's own housekeeping */
 	module->has_python = !dt_python_detect(module->elf, &module->python);
 	error = find_python_alloc(modules, module);
+	if (error)
+		return error;
+	error = dt_notes_read(module->elf, &module->notes);
+	if (!error)
+		error = dt_declared_plan(module->elf, &module->notes, module->path, modules->log, &module->plans, &module->plan_count);
 	if (error)
 		return error;
 	module->debug_state_vaddr = find_debug_state(module->elf);

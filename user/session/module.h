@@ -14,6 +14,7 @@
 #include "session/unwind.h"
 #include "target/elf.h"
 #include "target/maps.h"
+#include "target/notes.h"
 #include "target/python.h"
 #include "target/untold.h"
 
@@ -34,6 +35,7 @@ struct dt_module {
 	uint32_t tls_first_block, tls_blocks;
 	uint64_t allocator_calls[DT_ALLOCATOR_CALLS_MAX]; /* vaddrs behind calls of free() by the allocator itself */
 	size_t allocator_call_count;
+	struct dt_notes notes;          /* what it says by domain.h */
 	struct dt_untold untold[DT_UNTOLD_MAX]; /* calls behind which a block may be untold, with vaddrs */
 	size_t untold_count;
 	uint64_t debug_state_vaddr;     /* in _dl_debug_state of a dynamic loader, where it is probed; 0: none */

@@ -346,6 +346,8 @@ int dt_session_stop(struct dt_session *session)
 	for (size_t i = 0; i < session->allocators.count; i++)
 		if (session->process_count && !session->allocators.list[i].matched)
 			dt_log_warning(&session->log, "--allocator: no process mapped a file that '%s' stands for", session->allocators.list[i].file);
+	if (session->process_count)
+		dt_domains_say_missing(&session->domains, &session->log);
 	dt_session_follow_stop(session);
 	for (size_t i = 0; i < session->process_count; i++) {
 		dt_publish_withdraw(session->publish, session->processes[i]);

@@ -103,8 +103,8 @@ static enum dt_site find_site(const struct search *search, const struct dt_elf_s
 {
 	enum dt_site site = is_callable(search->elf, symbol) ? find_name(search, symbol->name) : DT_SITE_COUNT;
 
-	if (site < DT_SITE_COUNT && infos[site].source == DT_SOURCE_PYTHON)
-		site = DT_SITE_COUNT;   /* not found by its name: target/python_alloc */
+	if (site < DT_SITE_COUNT && (infos[site].source == DT_SOURCE_PYTHON || infos[site].source == DT_SOURCE_DECLARED))
+		site = DT_SITE_COUNT;   /* not found by its name: target/python_alloc, target/notes */
 	/* An allocator's own prefix is word enough, also of what a library keeps to itself. */
 	for (size_t i = 0; i < DT_ARRAY_SIZE(prefixes) && site == DT_SITE_COUNT; i++)
 		site = find_prefixed(search, symbol->name, prefixes[i]);

@@ -184,7 +184,7 @@ static int fill_totals(struct dt_session *session, const char *label, const stru
 	if (!error)
 		error = add_processes(session, chosen, count, snapshot);
 	if (!error)
-		error = dt_collect_fill(session->collect, chosen, count, NULL, &nothing, snapshot);
+		error = dt_collect_fill(session->collect, &session->domains, chosen, count, NULL, &nothing, snapshot);
 	snapshot->counters[DT_COUNTER_python_unseen] = session->python_unseen;
 	snapshot->sequence = session->sequence;
 	return error;
@@ -206,7 +206,7 @@ static int fill_snapshot(struct dt_session *session, const char *label, bool end
 	if (!error)
 		error = add_processes(session, chosen, count, snapshot);
 	if (!error)
-		error = dt_collect_fill(session->collect, chosen, count, session->tracebacks, reading, snapshot);
+		error = dt_collect_fill(session->collect, &session->domains, chosen, count, session->tracebacks, reading, snapshot);
 	if (!error)
 		error = dt_layers_read(session, chosen, count, is_spared(snapshot), moment_of(session, snapshot), snapshot);
 	check_python_calls(session, chosen, count);

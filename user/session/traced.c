@@ -50,6 +50,7 @@ void dt_traced_free(struct dt_traced *traced)
 	dt_known_maps_release(traced->maps);
 	free(traced->mappings);
 	free(traced->inherited);
+	dt_declared_clear(&traced->declared);
 	free(traced->attached);
 	if (traced->pidfd >= 0)
 		close(traced->pidfd);
@@ -238,6 +239,25 @@ static void note_python(struct dt_traced *traced, struct dt_module *module, cons
 			     "each is read again for each event", (int)traced->pid, module->python.version);
 }
 
+/* The names of domains that are constants of a file. */
+static int note_names(struct dt_traced *traced, const struct dt_module *module, const struct dt_log *log)
+{
+	bool was_full = traced->declared.full;
+	int error = 0;
+
+	for (size_t i = 0; i < module->notes.name_count && error != -ENOMEM; i++)
+		error = dt_declared_add(&traced->declared, module->notes.names[i].domain, 0, module->notes.names[i].name);
+	dt_traced_say_full(traced, was_full, log);
+	return error == -ENOMEM ? error : 0;
+}
+
+void dt_traced_say_full(const struct dt_traced *traced, bool was_full, const struct dt_log *log)
+{
+	if (traced->declared.full && !was_full)
+		dt_log_warning(log, "process %d names its domains more than %d times: others are shown by their numbers, or by an earlier name",
+			       (int)traced->pid, DT_DECLARED_NAMES_MAX);
+}
+
 void dt_known_maps_use_modules(struct dt_known_maps *known, struct dt_modules *modules)
 {
 	if (!known || known->turn == modules->turn)
@@ -372,7 +392,7 @@ static int make_mapping(struct dt_traced *traced, struct making *making, struct 
 	}
 	note_module(traced, making, module, bias, target);
 	*before = module;
-	return 0;
+	return note_names(traced, module, target->log);
 }
 
 int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const struct dt_attach_target *target)

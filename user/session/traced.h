@@ -12,6 +12,7 @@
 #include <domtrace/wire.h>
 
 #include "session/attach.h"
+#include "session/declared.h"
 #include "session/module.h"
 #include "session/python_calls.h"
 #include "target/maps.h"
@@ -52,6 +53,7 @@ struct dt_traced {
 	struct dt_module *python_module; /* NULL: none with a CPython was found */
 	const struct dt_python *python; /* owned by that; NULL: none found */
 	struct dt_python_calls python_calls;
+	struct dt_declared declared;    /* names of its domains */
 	uint64_t image_start;           /* where its stack begins: another value means another program (exec) */
 	struct dt_known_maps *maps;     /* as last read; NULL: not yet */
 	struct dt_module **attached;    /* modules whose sites are attached */
@@ -77,6 +79,8 @@ void dt_traced_free(struct dt_traced *traced);
 int dt_traced_read_maps(struct dt_traced *traced, uint32_t version, bool *ret_changed);
 /* Attaches what is mapped and not yet attached, and brings `row` and `mappings` up to date, but for where those are stored. */
 int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const struct dt_attach_target *target);
+/* Says once that there are names of domains for which there is no room: `was_full` before one was added. */
+void dt_traced_say_full(const struct dt_traced *traced, bool was_full, const struct dt_log *log);
 /* Names the modules that it needs as being in use. */
 void dt_traced_use_modules(const struct dt_traced *traced, struct dt_modules *modules);
 /* The same of what was mapped at some time; NULL does nothing. */

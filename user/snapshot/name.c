@@ -8,6 +8,7 @@
 #include "snapshot/snapshot.h"
 
 #define TRACEMALLOC_PREFIX "tracemalloc:"
+#define DECLARED_PREFIX "declared:"
 
 /* Domain numbers that their libraries document. */
 static const struct {
@@ -46,6 +47,7 @@ const char *dt_source_name(enum dt_source source)
 		[DT_SOURCE_LIBC] = "libc",
 		[DT_SOURCE_PYTHON] = "python",
 		[DT_SOURCE_TRACEMALLOC] = "tracemalloc",
+		[DT_SOURCE_DECLARED] = "declared",
 	};
 
 	_Static_assert(DT_ARRAY_SIZE(names) == DT_SOURCE_COUNT, "a source has no name");
@@ -80,7 +82,10 @@ bool dt_counter_is_loss(enum dt_counter counter)
 void dt_domain_name_format(enum dt_source source, uint32_t id, char name[DT_DOMAIN_NAME_SIZE])
 {
 	if (source != DT_SOURCE_TRACEMALLOC) {
-		snprintf(name, DT_DOMAIN_NAME_SIZE, "%s", dt_source_name(source));
+		if (source == DT_SOURCE_DECLARED)
+			snprintf(name, DT_DOMAIN_NAME_SIZE, DECLARED_PREFIX "%u", id);
+		else
+			snprintf(name, DT_DOMAIN_NAME_SIZE, "%s", dt_source_name(source));
 		return;
 	}
 	for (size_t i = 0; i < DT_ARRAY_SIZE(known_domains); i++)

@@ -79,7 +79,7 @@ struct dt_snapshot_process {
 struct dt_snapshot_domain {
 	uint32_t process;               /* index */
 	enum dt_source source;
-	uint32_t id;                    /* tracemalloc's number; meaningless for other sources */
+	uint32_t id;                    /* tracemalloc's number, or the program's (DECLARED); meaningless for other sources */
 	const char *name;
 	uint64_t live_blocks, live_bytes, peak_bytes;
 	uint64_t allocations, allocated_bytes, frees, freed_bytes;
@@ -183,7 +183,7 @@ const char *dt_truncation_help(enum dt_truncation truncation);   /* why there ar
 const char *dt_counter_name(enum dt_counter counter);
 const char *dt_counter_help(enum dt_counter counter);
 bool dt_counter_is_loss(enum dt_counter counter);
-/* "libc", "numpy", "pandas", "tracemalloc:7": at most 32 bytes with the NUL. */
+/* "libc", "numpy", "pandas", "tracemalloc:7", "declared:7" of one without a name: at most 32 bytes with the NUL. */
 #define DT_DOMAIN_NAME_SIZE 32
 void dt_domain_name_format(enum dt_source source, uint32_t id, char name[DT_DOMAIN_NAME_SIZE]);
 /* The reverse, also plain numbers (tracemalloc). -EINVAL: no such domain. */

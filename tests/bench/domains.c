@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <domtrace/domain.h>
 
@@ -40,6 +41,8 @@ int main(void)
 {
 	char line[16];
 
+	printf("{\"pid\": %d}\n", (int)getpid());
+	fflush(stdout);
 	while (fgets(line, sizeof(line), stdin)) {
 		double with = loop_with(4096), without = loop_without();
 

@@ -46,7 +46,7 @@ static int read_figures(struct dt_session *session, struct dt_snapshot *snapshot
 		error = chosen ? dt_inherit_find(session->bpf, &session->live, chosen, count, session->tracebacks) : -ENOMEM;
 	for (size_t i = 0; i < count && !error; i++)
 		error = dt_snapshot_add_process(snapshot, &(struct dt_snapshot_process){ .pid = chosen[i]->pid }, &index);
-	return error ? error : dt_collect_fill(session->collect, chosen, count, session->tracebacks, &nothing, snapshot);
+	return error ? error : dt_collect_fill(session->collect, &session->domains, chosen, count, session->tracebacks, &nothing, snapshot);
 }
 
 static void sum_up(const struct dt_snapshot *snapshot, pid_t pid, const char *name, uint64_t *ret_current, uint64_t *ret_peak, bool *ret_exact)

@@ -20,8 +20,8 @@ volatile __s64 spare_rows, spare_rows_max;
 volatile __s64 rows_made, rows_ask;
 volatile __u32 live_more_count;
 
-/* How many images there have been. */
-volatile __u32 image_count;
+/* How many images there have been. 64 bits: clang 14 forgets to fetch what an atomic addition to 32 bits found there. */
+volatile __u64 image_count;
 
 /* When the table of traces was found full; 0: it was not. */
 volatile __u64 traces_full_ns;

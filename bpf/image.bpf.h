@@ -35,7 +35,7 @@ static __always_inline struct dt_process_state *image_new(__u32 tgid, __u32 *slo
 static __always_inline bool image_show(struct dt_process_state *state, __u32 tgid, __u32 slot)
 {
 	state->phase = DT_IMAGE_RUNS;
-	state->image = __sync_fetch_and_add(&image_count, 1) + 1;
+	state->image = (__u32)__sync_fetch_and_add(&image_count, 1) + 1;
 	if (!bpf_map_update_elem(&processes, &tgid, &slot, BPF_ANY))
 		return true;
 	count_add(DT_COUNTER_processes_full);

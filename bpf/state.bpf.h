@@ -54,8 +54,7 @@ struct file_mapping {
 #define FILE_WAYS 8                     /* and how many of each */
 
 struct file_set {
-	__u32 next;                     /* way to be written, modulo FILE_WAYS */
-	__u32 reserved;
+	__u64 next;                     /* way to be written, modulo FILE_WAYS; 64 bits: see image_count */
 	struct file_mapping ways[FILE_WAYS];
 };
 

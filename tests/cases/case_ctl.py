@@ -273,8 +273,8 @@ def live_diff(place):
     expect(rows == [wanted], f"the difference is {told}, the workload made {wanted}")
     status, _, error = place.run("diff", "-p", "1,x", "--over", "1s")
     expect(status == 2 and re.search(r"--pid: '1,x'", error), f"wrong usage: {status}, {error}")
-    status, _, error = place.run("diff", "-p", str(pid), "--over", "1s", "-d", "no such")
-    expect(status == 2, f"a wrong domain: {status}, {error}")
+    status, _, error = place.run("diff", "-p", str(pid), "--over", "1s", "--stack", "no such")
+    expect(status == 2, f"a wrong stack: {status}, {error}")
     target.go()
 
 

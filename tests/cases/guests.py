@@ -50,6 +50,7 @@ SELECTION = {
     "case_signals": ("signals/SIGKILL to domtrace", "signals/SIGKILL to domtrace while its command loads libraries",
                      "signals/SIGUSR2 clears", "signals/SIGTERM", "signals/attach and detach at work", "signals/a process that dies",
                      "run/exit statuses", "run/few privileges"),
+    "case_simd": ("simd/both sections, cleared between",),
     "case_soak": EVERY,
     "case_tables": EVERY,
     "case_unwind": ("unwind/with and without frame pointers", "unwind/static", "unwind/from the first constructor to the last handler"),

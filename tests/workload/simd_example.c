@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * A program with an array library and memory of its own beside it: the two sections of NumPy's page on memory allocation, on
- * libdomtrace_simd. At the end of each there is a marker.
+ * libdomtrace_simd. At the end of each there is a DT_SNAPSHOT.
  *
  *   section 1   an array of zeros (the library's domain, "simd") beside a list of boxed squares (malloc alone)
  *   section 2   the sum of the products of an array with itself, which needs another array for a moment
  *
  *   simd_example [--rows N] [--columns N] [--rounds N] [--threads N] [--clear]
  *
- * Before each marker it tells the truth of both domains, libc's in one line and the library's in the next, and waits for a line behind
+ * Before each of these it tells the truth of both domains, libc's in one line and the library's in the next, and waits for a line behind
  * it. --clear: whoever drives it clears the trace at the first of these (truth.h). Threads do the same at the same time.
  */
 #include <pthread.h>
@@ -198,6 +198,8 @@ static void *work(void *argument)
 		free_all(worker);
 	}
 	pthread_barrier_wait(&example.barrier);
+	while (worker != example.workers)
+		pause();                /* the end of a thread changes the C library's books: they go with the process */
 	return NULL;
 }
 

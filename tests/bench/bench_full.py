@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What an event costs while a table of the kernel is full, against the same with room in it."""
+import os
 import signal
+import sys
 
 from lanes import document, rounds
 
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cases"))
+from row_bytes import ROW_BYTES  # noqa: E402
+
 BLOCKS, TRACEBACKS = 20000, 2000  # more than the tables below hold
 ROOM = "with room"
-SIZES = {ROOM: None, "live full": f"live={1000 * 96}", "traces full": f"traces={50 * 192}", "totals full": "totals=192",
+SIZES = {ROOM: None, "live full": f"live={1000 * ROW_BYTES['live']}", "traces full": f"traces={50 * ROW_BYTES['traces']}",
+         "totals full": f"totals={ROW_BYTES['totals']}",
          "events full": "events=64K"}
 LOSSES = {ROOM: set(), "live full": {"live_full"}, "traces full": {"traces_full"}, "totals full": {"domains_full"},
           "events full": {"tracebacks_lost"}}

@@ -3,24 +3,15 @@
 Each table of the kernel, made so small by --table that it overflows: what can be counted is exact all the same, what cannot is named
 in `losses` and by nothing else, and the target does what it would have done.
 """
-import os
-import re
 import signal
 
 import case_python
-from harness import IN_VM, PROJECT, Skip, expect, scaled
+from harness import IN_VM, Skip, expect, scaled
+from row_bytes import ROW_BYTES
 from tables import domain_rows, fail_if
 
 BYTES_MIN = 16                          # of a block of place 0: alloc_full.c
 DEPTH = 4                               # calls between a place and malloc: alloc_full.c
-
-
-def row_bytes():
-    with open(os.path.join(PROJECT, "include", "domtrace", "tables.def"), encoding="utf-8") as file:
-        return {name: int(size) for name, size in re.findall(r"^DT_TABLE\((\w+), (\d+),", file.read(), re.M)}
-
-
-ROW_BYTES = row_bytes()
 
 
 def table(name, rows):

@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 
-from harness import WORKLOADS, Skip, expect, scaled, seconds
+from harness import WORKLOADS, Skip, expect, seconds
 
 SOURCES = os.path.join(WORKLOADS, "names")
 INLINED, UNLOADED, CXX, REMOVED, JITTED = range(100001, 100006)

@@ -7,7 +7,7 @@
  *	DT_DOMAIN_UNTRACK(domain, pointer)        … is in use no longer
  *	DT_DOMAIN_DECLARE(domain, "name")         at file scope, as a definition: the name of a domain that is known when it is compiled
  *	DT_DOMAIN_NAME(domain, name)              the name of one that is known only when the program runs
- *	DT_SNAPSHOT(label)                        a line at which domtrace may be asked to read its tables
+ *	DT_SNAPSHOT(label)                        a line of the program that others can stop at; this version of domtrace passes it by
  *
  * A domain is a number of 32 bits that the program chooses; those of different processes have nothing to do with each other. Names are
  * UTF-8, DT_DOMAIN_NAME_BYTES at most. A pointer may also be an integer, as handles of memory on devices are.

@@ -169,11 +169,30 @@ static void test_shown(void **state)
 	}
 }
 
+/* Domains of one number and different sources have names of their own. */
+static void test_of_any_source(void **state)
+{
+	struct dt_declared declared = { 0 };
+	char shown[DT_DECLARED_SHOWN_SIZE];
+
+	(void)state;
+	assert_int_equal(dt_declared_add(&declared, 389047, 0, "pool"), 0);
+	dt_declared_show(&declared, DT_SOURCE_DECLARED, 389047, shown);
+	assert_string_equal(shown, "pool");
+	dt_declared_show(&declared, DT_SOURCE_DECLARED, 1, shown);
+	assert_string_equal(shown, "declared:1");
+	dt_declared_show(&declared, DT_SOURCE_TRACEMALLOC, 389047, shown);
+	assert_string_equal(shown, "numpy");
+	dt_declared_show(&declared, DT_SOURCE_LIBC, 0, shown);
+	assert_string_equal(shown, "libc");
+	dt_declared_clear(&declared);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_plan), cmocka_unit_test(test_last_wins), cmocka_unit_test(test_children), cmocka_unit_test(test_long_names),
-		cmocka_unit_test(test_full), cmocka_unit_test(test_shown),
+		cmocka_unit_test(test_full), cmocka_unit_test(test_shown), cmocka_unit_test(test_of_any_source),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

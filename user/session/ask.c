@@ -221,7 +221,7 @@ static int search_blocks(struct dt_session *session, struct dt_traced *traced, s
 
 static int add_held(struct dt_session *session, const struct dt_traced *traced, const struct held *held, struct dt_snapshot *snapshot)
 {
-	char name[DT_DOMAIN_NAME_SIZE];
+	char name[DT_DECLARED_SHOWN_SIZE];
 	struct dt_snapshot_domain domain = {
 		.source = (enum dt_source)(held->owner.process >> DT_OWNER_SOURCE_SHIFT),
 		.id = held->owner.domain,
@@ -238,7 +238,7 @@ static int add_held(struct dt_session *session, const struct dt_traced *traced, 
 	bool cut;
 	int error;
 
-	dt_domain_name_format(domain.source, domain.id, name);
+	dt_declared_show(&traced->declared, domain.source, domain.id, name);
 	error = dt_snapshot_add_domain(snapshot, &domain, &trace.domain);
 	if (!error)
 		error = dt_tracebacks_copy(session->tracebacks, traced->image, held->traceback, snapshot, &trace.traceback, &cut);

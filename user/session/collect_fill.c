@@ -106,14 +106,8 @@ static void set_domain(struct dt_snapshot_domain *domain, const struct dt_tally 
 /* The name of a domain. False: it is one that a program declares, and not wanted. */
 static bool name_domain(const struct fill *fill, const struct dt_owner *owner, enum dt_source source, char name[DT_DECLARED_SHOWN_SIZE])
 {
-	_Static_assert(DT_DECLARED_SHOWN_SIZE >= DT_DOMAIN_NAME_SIZE, "other names are shorter");
-
-	if (source != DT_SOURCE_DECLARED) {
-		dt_domain_name_format(source, owner->domain, name);
-		return true;
-	}
-	dt_declared_format(dt_declared_find(&fill->by_slot[dt_owner_slot(owner)]->declared, owner->domain), owner->domain, name);
-	return dt_domains_meet(fill->asked, name);
+	dt_declared_show(&fill->by_slot[dt_owner_slot(owner)]->declared, source, owner->domain, name);
+	return source != DT_SOURCE_DECLARED || dt_domains_meet(fill->asked, name);
 }
 
 static bool is_left_out(const struct fill *fill, const struct dt_owner *owner)

@@ -171,3 +171,13 @@ void dt_declared_format(const char *name, uint32_t domain, char shown[DT_DECLARE
 		snprintf(shown, DT_DECLARED_SHOWN_SIZE, "%s%s",
 			 dt_declared_is_reserved(name) || !strncmp(name, PREFIX, strlen(PREFIX)) ? PREFIX : "", name);
 }
+
+void dt_declared_show(const struct dt_declared *declared, enum dt_source source, uint32_t domain, char shown[DT_DECLARED_SHOWN_SIZE])
+{
+	_Static_assert(DT_DECLARED_SHOWN_SIZE >= DT_DOMAIN_NAME_SIZE, "other names are shorter");
+
+	if (source == DT_SOURCE_DECLARED)
+		dt_declared_format(dt_declared_find(declared, domain), domain, shown);
+	else
+		dt_domain_name_format(source, domain, shown);
+}

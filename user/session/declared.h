@@ -54,5 +54,7 @@ void dt_declared_clear(struct dt_declared *declared);
 bool dt_declared_is_reserved(const char *name);
 /* As it is shown; NULL: the domain has no name. Reserved ones are told apart by "declared:" before them. */
 void dt_declared_format(const char *name, uint32_t domain, char shown[DT_DECLARED_SHOWN_SIZE]);
+/* The name of any domain, as it is shown; of one that the program declares as `declared` has it. */
+void dt_declared_show(const struct dt_declared *declared, enum dt_source source, uint32_t domain, char shown[DT_DECLARED_SHOWN_SIZE]);
 
 #endif

@@ -2,13 +2,12 @@
 """tracemalloc's domains: the tables equal tracemalloc's own, row by row, whole tracebacks."""
 import os
 
-from harness import PROJECT, PYTHON, WORKLOADS, Skip, expect, scaled
+from harness import PAGE, PYTHON, WORKLOADS, Skip, expect, scaled
 from tables import compare_domains, compare_numpy, domain_rows, losses
 
 # tracemalloc itself allocates for each of a script's objects: under emulation all of libc would take minutes.
 NUMPY_ALONE = scaled([], ["-d", "numpy"])
 SCRIPT = os.path.join(WORKLOADS, "numpy_truth.py")
-PAGE = os.path.join(os.path.dirname(PROJECT), "shared", "mission", "numpy-memory-allocation.md")
 
 
 def wait_for(target, gate):

@@ -16,6 +16,7 @@ CLEARED = "domtrace: traces cleared"
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROJECT = os.path.dirname(os.path.dirname(HERE))
 WORKLOADS = os.path.join(PROJECT, "tests", "workload")
+PAGE = os.path.join(os.path.dirname(PROJECT), "shared", "mission", "numpy-memory-allocation.md") # beside the project, where that is so
 PYTHON = "/usr/bin/python3"
 IN_VM = os.environ.get("DOMTRACE_VM") == "1"
 

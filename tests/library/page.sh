@@ -40,4 +40,4 @@ wait $tracer
 printf '\n============================================\n'
 printf '\nTracing Status :  %s\n' "$(kill -0 $tracer 2>/dev/null && echo True || echo False)"
 printf '\nTrying to Take Snapshot After Tracing is Stopped.\n'
-kill -USR1 $tracer 2>/dev/null || echo "Exception :  no snapshot can be taken: tracing has been stopped"
+reason=$("$domtrace" ctl $tracer snapshot 2>&1) || echo "Exception :  $reason"

@@ -11,6 +11,7 @@
  *   hash      numbers for tracebacks                  live         the blocks
  *   process   whose event it is                       image        fork, exec, exit
  *   file      frames in files not yet read            untold       blocks that nobody tells of
+ *   stack     each event has its own
  *
  * The BPF cookie of a probe is the number of its site (sites.def). Programs of alloc_* exist twice: as a pair for
  * kernels where entry and return are attached separately, and as one that gets both (uprobe session, 6.13).
@@ -27,6 +28,7 @@
 #include <domtrace/wire.h>
 
 #include "kernel.bpf.h"
+#include "stack.bpf.h"
 #include "state.bpf.h"
 #include "config.bpf.h"
 #include "maps.bpf.h"
@@ -157,18 +159,21 @@ static __always_inline enum dt_source cookie_source(struct pt_regs *ctx)
 SEC("?uprobe")
 int alloc_enter(struct pt_regs *ctx)
 {
+	stack_keep_own(ctx);
 	return alloc_at_entry(ctx, bpf_get_attach_cookie(ctx));
 }
 
 SEC("?uprobe")
 int alloc_exit(struct pt_regs *ctx)
 {
+	stack_keep_own(ctx);
 	return alloc_at_return(ctx, cookie_source(ctx));
 }
 
 SEC("?uprobe")
 int alloc_session(struct pt_regs *ctx)
 {
+	stack_keep_own(ctx);
 	/* At the entry the instruction pointer is the probed address; at the return it is the caller's. */
 	if (PT_REGS_IP(ctx) == bpf_get_func_ip(ctx))
 		return alloc_at_entry(ctx, bpf_get_attach_cookie(ctx));
@@ -245,12 +250,14 @@ static __always_inline int free_at_entry(struct pt_regs *ctx, bool hands_on)
 SEC("?uprobe")
 int free_enter(struct pt_regs *ctx)
 {
+	stack_keep_own(ctx);
 	return free_at_entry(ctx, false);
 }
 
 SEC("?uprobe")
 int release_enter(struct pt_regs *ctx)
 {
+	stack_keep_own(ctx);
 	return free_at_entry(ctx, true);
 }
 
@@ -264,6 +271,7 @@ int new_enter(struct pt_regs *ctx)
 	struct call_registers registers;
 	struct account account;
 
+	stack_keep_own(ctx);
 	arch_at_entry(ctx, &registers);
 	if (site >= DT_SITE_COUNT || !account_open(&account, thread, DT_SOURCE_LIBC, 0) ||
 	    (thread && call_holds(thread_call(thread, DT_SOURCE_LIBC), account.row, registers.stack)))
@@ -283,6 +291,7 @@ int new_exit(struct pt_regs *ctx)
 	struct dt_thread *thread = thread_find();
 	struct account account;
 
+	stack_keep_own(ctx);
 	if (!thread || !operator_new_exit(thread, stack) || (address && address == thread->booked) ||
 	    !account_reopen(&account, thread, &thread->operator_new, DT_SOURCE_LIBC))
 		return 0;
@@ -325,6 +334,7 @@ int track_enter(struct pt_regs *ctx)
 	__u32 domain = PT_REGS_PARM1(ctx);
 	struct account account;
 
+	stack_keep_own(ctx);
 	if (!address || !track_is_wanted(source, domain) || !account_open(&account, thread_find(), source, domain))
 		return 0;
 	if (source == DT_SOURCE_DECLARED) {
@@ -373,6 +383,7 @@ int untrack_enter(struct pt_regs *ctx)
 	const struct dt_untold *untold;
 	struct account account;
 
+	stack_keep_own(ctx);
 	if (!address || !account_open(&account, thread_find(), source, domain))
 		return 0;
 	if (track_is_wanted(source, domain) && !account_remove(&account, address))
@@ -408,6 +419,7 @@ int name_enter(struct pt_regs *ctx)
 {
 	struct dt_name_event name = { .event.type = DT_EVENT_NAME, .domain = PT_REGS_PARM1(ctx), .segment = DT_EPOCH_SEGMENT(epoch) };
 
+	stack_keep_own(ctx);
 	if (!image_of_thread(thread_find(), &name.event.slot))
 		return 0;
 	if (!read_name(name.name, PT_REGS_PARM2(ctx)) || bpf_ringbuf_output(&events, &name, sizeof(name), 0))
@@ -423,6 +435,7 @@ int code_enter(struct pt_regs *ctx)
 {
 	__u32 slot;
 
+	stack_keep_own(ctx);
 	if (!image_of_thread(thread_find(), &slot))
 		return 0;
 	if (process_row(image_row(image_state(slot)))->python.frees_are_seen)
@@ -474,6 +487,7 @@ int mappings_enter(struct pt_regs *ctx)
 	struct dt_process_state *image;
 	__u32 state;
 
+	stack_keep_own(ctx);
 	(void)ctx;
 	if (!image_of_thread(thread_find(), &event.slot))
 		return 0;

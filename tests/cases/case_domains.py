@@ -150,7 +150,24 @@ def forked(place):
     tracer.finish()
 
 
+def met(place):
+    """While the program of one thread's event waits for a page, another thread of its CPU has an event: bpf/stack.bpf.h."""
+    target = place.start([place.workload("domains_meet")])
+    pid = target.told()["pid"]
+    tracer = place.trace("-p", str(pid), "--stack", "native")
+    target.go()
+    target.told()
+    snapshot = tracer.snapshot()
+    found = {domain["id"]: domain["name"] for domain in snapshot["domains"] if domain["source"] == "declared"}
+    expected = {40: "came late", 41: "came first"}
+    fail_if(losses(snapshot) + ([] if found == expected else [f"the domains are named {found}, not {expected}"]))
+    target.go()
+    expect(target.wait() == 0, target.stderr())
+    tracer.finish()
+
+
 def cases():
     yield "domains/every way", every_way
     yield "domains/chosen by name", chosen
     yield "domains/forked children", forked
+    yield "domains/two threads of a CPU", met

@@ -154,7 +154,7 @@ __noinline int peak_raise(struct dt_tally *tally, __u64 to)
 
 		if (to <= peak)
 			return 0;
-		seen = __sync_val_compare_and_swap(&tally->peak, peak, to);
+		seen = atomic_compare_and_swap(&tally->peak, peak, to);
 		if (seen == peak)
 			return 0;
 		peak = seen;
@@ -169,7 +169,7 @@ __noinline int peak_raise(struct dt_tally *tally, __u64 to)
  */
 static __always_inline __s64 trace_change(const struct account *account, struct dt_trace *trace, __s64 bytes)
 {
-	__s64 live = __sync_fetch_and_add(&trace->live_bytes, bytes) + bytes;
+	__s64 live = atomic_fetch_and_add(&trace->live_bytes, bytes) + bytes;
 
 	if (bytes > 0 || account->peak_zero)
 		peak_raise(&trace->half[account->half & 1], peak_make(account->peak_zero, bytes > 0 ? live : live - bytes));
@@ -226,18 +226,18 @@ static __always_inline void trace_book_allocation(struct dt_trace *trace, __u32 
 {
 	struct dt_tally *tally = &trace->half[half & 1];
 
-	__sync_fetch_and_add(&tally->allocations, 1);
-	__sync_fetch_and_add(&tally->allocated_bytes, bytes);
+	atomic_add(&tally->allocations, 1);
+	atomic_add(&tally->allocated_bytes, bytes);
 }
 
 static __always_inline void trace_book_free(struct dt_trace *trace, __u32 half, __u64 bytes, bool temporary)
 {
 	struct dt_tally *tally = &trace->half[half & 1];
 
-	__sync_fetch_and_add(&tally->frees, 1);
-	__sync_fetch_and_add(&tally->freed_bytes, bytes);
+	atomic_add(&tally->frees, 1);
+	atomic_add(&tally->freed_bytes, bytes);
 	if (temporary)
-		__sync_fetch_and_add(&tally->temporary, 1);
+		atomic_add(&tally->temporary, 1);
 }
 
 /* ---- temporary blocks -------------------------------------------------------------------------------------------- */

@@ -20,7 +20,7 @@ volatile __s64 spare_rows, spare_rows_max;
 volatile __s64 rows_made, rows_ask;
 volatile __u32 live_more_count;
 
-/* How many images there have been. 64 bits: clang 14 forgets to fetch what an atomic addition to 32 bits found there. */
+/* How many images there have been. 64 bits: see atomic.bpf.h. */
 volatile __u64 image_count;
 
 /* When the table of traces was found full; 0: it was not. */

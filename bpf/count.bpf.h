@@ -7,5 +7,5 @@ static __always_inline void count_add(enum dt_counter counter)
 	__u64 *value = bpf_map_lookup_elem(&counters, &key);
 
 	if (value)
-		__sync_fetch_and_add(value, 1);
+		atomic_add(value, 1);
 }

@@ -11,7 +11,7 @@
  *   hash      numbers for tracebacks                  live         the blocks
  *   process   whose event it is                       image        fork, exec, exit
  *   file      frames in files not yet read            untold       blocks that nobody tells of
- *   stack     each event has its own
+ *   stack     each event has its own                atomic       what several change at a time
  *
  * The BPF cookie of a probe is the number of its site (sites.def). Programs of alloc_* exist twice: as a pair for
  * kernels where entry and return are attached separately, and as one that gets both (uprobe session, 6.13).
@@ -28,6 +28,7 @@
 #include <domtrace/wire.h>
 
 #include "kernel.bpf.h"
+#include "atomic.bpf.h"
 #include "stack.bpf.h"
 #include "state.bpf.h"
 #include "config.bpf.h"
@@ -465,7 +466,7 @@ static __always_inline __u32 loader_state(const struct dt_process *process)
 static __always_inline void note_removal(struct dt_process_state *image, __u32 state)
 {
 	if ((state == LOADER_DELETE) != (image->removals & 1))
-		__sync_fetch_and_add(&image->removals, 1);
+		atomic_add(&image->removals, 1);
 }
 
 static __always_inline bool is_main_thread(void)
@@ -522,7 +523,7 @@ int process_fork(__u64 *ctx)
 		if (bpf_map_update_elem(&processes, &tgid, &slot, BPF_ANY))
 			count_add(DT_COUNTER_processes_full);
 		else
-			__sync_fetch_and_add(&image_state(slot)->sharers, 1);
+			atomic_add(&image_state(slot)->sharers, 1);
 		return 0;
 	}
 	state = image_new(tgid, &heir);

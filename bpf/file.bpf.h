@@ -44,7 +44,7 @@ static __always_inline bool file_recall(__u32 slot, __u32 image, __u64 address, 
 static __always_inline void file_keep(__u32 slot, __u32 image, const struct file_mapping *mapping)
 {
 	struct file_set *set = file_set(slot);
-	volatile struct file_mapping *way = &set->ways[__sync_fetch_and_add(&set->next, 1) & (FILE_WAYS - 1)];
+	volatile struct file_mapping *way = &set->ways[atomic_fetch_and_add(&set->next, 1) & (FILE_WAYS - 1)];
 
 	way->image = 0;
 	way->start = mapping->start;

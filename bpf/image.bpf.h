@@ -9,7 +9,7 @@ static __always_inline void image_tell(__u32 slot)
 	struct dt_event event = { .type = DT_EVENT_IMAGE, .slot = slot };
 
 	/* That there is news is all it says: when it is lost, whatever comes next says it, too. */
-	__sync_fetch_and_add(&image_news, 1);
+	atomic_add(&image_news, 1);
 	bpf_ringbuf_output(&events, &event, sizeof(event), 0);
 }
 
@@ -35,7 +35,7 @@ static __always_inline struct dt_process_state *image_new(__u32 tgid, __u32 *slo
 static __always_inline bool image_show(struct dt_process_state *state, __u32 tgid, __u32 slot)
 {
 	state->phase = DT_IMAGE_RUNS;
-	state->image = (__u32)__sync_fetch_and_add(&image_count, 1) + 1;
+	state->image = (__u32)atomic_fetch_and_add(&image_count, 1) + 1;
 	if (!bpf_map_update_elem(&processes, &tgid, &slot, BPF_ANY))
 		return true;
 	count_add(DT_COUNTER_processes_full);
@@ -46,11 +46,11 @@ static __always_inline bool image_show(struct dt_process_state *state, __u32 tgi
 /* Steps the clock; returns the segment that has ended, and the generation. */
 static __always_inline __u64 image_step(const struct dt_process_state *state)
 {
-	__u64 before = __sync_fetch_and_add(&epoch, DT_EPOCH_STEP), segments = image_segments(state, before);
+	__u64 before = atomic_fetch_and_add(&epoch, DT_EPOCH_STEP), segments = image_segments(state, before);
 
 	/* A clear goes on, which steps the clock behind its generation: what comes from now on must be behind the fork. */
 	if (DT_SEGMENTS_NOW(segments) != DT_EPOCH_SEGMENT(before))
-		__sync_fetch_and_add(&epoch, DT_EPOCH_STEP * (DT_SEGMENTS_NOW(segments) - DT_EPOCH_SEGMENT(before)));
+		atomic_add(&epoch, DT_EPOCH_STEP * (DT_SEGMENTS_NOW(segments) - DT_EPOCH_SEGMENT(before)));
 	return segments;
 }
 
@@ -63,7 +63,7 @@ static __always_inline void image_note_fork(struct dt_process_state *parent, __u
 
 	for (int i = 0; i < FORK_TRIES; i++) {
 		__u32 last = DT_FORKS_LAST(forks) > segment ? DT_FORKS_LAST(forks) : segment;
-		__u64 noted = (((forks >> 32) - 1) << 32) | last, seen = __sync_val_compare_and_swap(&parent->forks, forks, noted);
+		__u64 noted = (((forks >> 32) - 1) << 32) | last, seen = atomic_compare_and_swap(&parent->forks, forks, noted);
 
 		if (seen == forks)
 			return;
@@ -78,8 +78,8 @@ static __always_inline void image_inherit(struct dt_process_state *heir, __u32 s
 	__u64 segments;
 
 	/* In this order: whoever sees the new segment also sees that there is an heir of the one before. */
-	__sync_fetch_and_add(&parent->forks, DT_FORKS_ONE_UNDER_WAY);
-	__sync_fetch_and_add(&parent->heirs, 1);
+	atomic_add(&parent->forks, DT_FORKS_ONE_UNDER_WAY);
+	atomic_add(&parent->heirs, 1);
 	segments = image_step(parent);
 	image_note_fork(parent, DT_SEGMENTS_NOW(segments));
 	heir->parent = slot;
@@ -164,7 +164,7 @@ static __always_inline void image_disinherit(__u32 tgid, __u32 slot)
 	if (state->tgid != tgid || !state->parent_segment || state->heirs || state->sharers)
 		return;
 	state->parent_segment = 0;
-	__sync_fetch_and_add(&image_state(state->parent)->heirs, -1);
+	atomic_add(&image_state(state->parent)->heirs, -1);
 }
 
 /* The image in a slot ends; a process that shared it (vfork) does not end it. */
@@ -175,6 +175,6 @@ static __always_inline void image_end(__u32 tgid, __u32 slot, enum dt_image_phas
 	if (state->tgid == tgid)
 		state->phase = phase;
 	else
-		__sync_fetch_and_add(&state->sharers, -1);
+		atomic_add(&state->sharers, -1);
 	image_tell(slot);
 }

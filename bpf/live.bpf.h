@@ -207,7 +207,7 @@ static __always_inline int live_replace(const struct dt_block_key *key, __u32 ta
 	else if (has_heirs)
 		count_add(DT_COUNTER_past_full);
 	if (is_added ? !has_heirs : live_is_read(dead->span))
-		__sync_fetch_and_add(is_added ? &reading_kept : &reading_lost, 1);
+		atomic_add(is_added ? &reading_kept : &reading_lost, 1);
 	if (!DT_SPAN_BORN(dead->span))
 		kept |= DT_BLOCK_HIDES;
 	next.bytes |= kept;
@@ -233,11 +233,11 @@ static __always_inline int live_reuse(const struct account *account, const struc
 	} else {
 		found->bytes = block->bytes | kept | (DT_SPAN_BORN(span) ? 0 : DT_BLOCK_HIDES);
 		found->traceback = block->traceback; /* the address is its caller's alone: nobody else touches the row now */
-		if (__sync_val_compare_and_swap(&found->span, span, block->span) != span)
+		if (atomic_compare_and_swap(&found->span, span, block->span) != span)
 			return -EEXIST;
 	}
 	if (!error)
-		__sync_fetch_and_add(&spare_rows, -1);
+		atomic_add(&spare_rows, -1);
 	return error;
 }
 
@@ -267,15 +267,15 @@ static __always_inline int live_add(const struct account *account, __u64 address
 	*old = *found;
 	span = DT_SPAN(DT_SPAN_BORN(old->span), DT_SEGMENTS_NOW(account->segments));
 	/* Freed in between: only a program that races with itself does that. */
-	if (DT_SPAN_DIED(old->span) || __sync_val_compare_and_swap(&found->span, old->span, span) != old->span)
+	if (DT_SPAN_DIED(old->span) || atomic_compare_and_swap(&found->span, old->span, span) != old->span)
 		return live_make(account, &key, block);
-	__sync_fetch_and_add(&spare_rows, 1);
+	atomic_add(&spare_rows, 1);
 	error = live_make(account, &key, block);
 	if (!error)
 		return block_is_known(account, old);
 	/* No room for what heirs have of the old block: it stays. */
-	if (__sync_val_compare_and_swap(&found->span, span, old->span) == span)
-		__sync_fetch_and_add(&spare_rows, -1);
+	if (atomic_compare_and_swap(&found->span, span, old->span) == span)
+		atomic_add(&spare_rows, -1);
 	return error;
 }
 
@@ -308,7 +308,7 @@ static __always_inline bool live_take_inherited(const struct account *account, c
 		count_add(DT_COUNTER_inherited_unknown);
 		return false;
 	}
-	__sync_fetch_and_add(&spare_rows, 1);
+	atomic_add(&spare_rows, 1);
 	return true;
 }
 
@@ -333,10 +333,10 @@ static __always_inline bool live_take(const struct account *account, __u64 addre
 		return live_take_inherited(account, &key, block);
 	*block = *found;
 	span = DT_SPAN(DT_SPAN_BORN(block->span), DT_SEGMENTS_NOW(account->segments));
-	if (DT_SPAN_DIED(block->span) || __sync_val_compare_and_swap(&found->span, block->span, span) != block->span)
+	if (DT_SPAN_DIED(block->span) || atomic_compare_and_swap(&found->span, block->span, span) != block->span)
 		return false;           /* another thread freed it at the same time, and books that */
 	if (spare_rows < spare_rows_max || live_is_needed(account, block))
-		__sync_fetch_and_add(&spare_rows, 1);
+		atomic_add(&spare_rows, 1);
 	else
 		rows_remove(&key, table);
 	return block_is_known(account, block);
@@ -357,8 +357,8 @@ static __always_inline void live_put_back(const struct account *account, __u64 a
 	__u64 span = found ? found->span : 0;
 
 	if (found && DT_SPAN_DIED(span) && block_is_same(found, &block)) {
-		if (__sync_val_compare_and_swap(&found->span, span, block.span) == span)
-			__sync_fetch_and_add(&spare_rows, -1);
+		if (atomic_compare_and_swap(&found->span, span, block.span) == span)
+			atomic_add(&spare_rows, -1);
 		return;
 	}
 	if (found ? live_reuse(account, &key, table, found, &block) : rows_make(&key, &block))

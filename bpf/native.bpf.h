@@ -44,7 +44,7 @@ static __always_inline void native_ask(__u32 slot)
 	struct dt_event event = { .type = DT_EVENT_UNKNOWN, .slot = slot };
 	__u64 asked_ns = state->asked_ns, now = bpf_ktime_get_ns();
 
-	if (now - asked_ns < ASK_INTERVAL_NS || __sync_val_compare_and_swap(&state->asked_ns, asked_ns, now) != asked_ns)
+	if (now - asked_ns < ASK_INTERVAL_NS || atomic_compare_and_swap(&state->asked_ns, asked_ns, now) != asked_ns)
 		return;
 	if (bpf_ringbuf_output(&events, &event, sizeof(event), 0))
 		state->asked_ns = asked_ns;

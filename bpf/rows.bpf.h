@@ -11,9 +11,9 @@
 static __always_inline void rows_count(__s64 change)
 {
 	struct dt_event event = { .type = DT_EVENT_ROWS };
-	__s64 rows = __sync_fetch_and_add(&rows_made, change) + change, ask = rows_ask;
+	__s64 rows = atomic_fetch_and_add(&rows_made, change) + change, ask = rows_ask;
 
-	if (rows <= ask || __sync_val_compare_and_swap(&rows_ask, ask, DT_ROWS_ASKED) != ask)
+	if (rows <= ask || atomic_compare_and_swap(&rows_ask, ask, DT_ROWS_ASKED) != ask)
 		return;
 	if (bpf_ringbuf_output(&events, &event, sizeof(event), 0))
 		rows_ask = ask;

@@ -54,7 +54,7 @@ struct file_mapping {
 #define FILE_WAYS 8                     /* and how many of each */
 
 struct file_set {
-	__u64 next;                     /* way to be written, modulo FILE_WAYS; 64 bits: see image_count */
+	__u64 next;                     /* way to be written, modulo FILE_WAYS; 64 bits: see atomic.bpf.h */
 	struct file_mapping ways[FILE_WAYS];
 };
 

@@ -13,7 +13,7 @@ static __always_inline struct dt_scratch *scratch_claim(void)
 		__u32 key = slot;
 		struct dt_scratch *scratch = bpf_map_lookup_elem(&scratches, &key);
 
-		if (scratch && !__sync_val_compare_and_swap(&scratch->busy, 0, 1))
+		if (scratch && !atomic_compare_and_swap(&scratch->busy, 0, 1))
 			return scratch;
 	}
 	count_add(DT_COUNTER_scratch_busy);

@@ -3,6 +3,8 @@
 
 /* From here on a product is written past the caches: it does not fit into them, and reading its lines first would be in vain. */
 #define STREAM_BYTES ((size_t)16 << 20)
+/* So many are multiplied in a turn: two lines of the caches. Each register is written before the next one is read. */
+#define TURN (128 / sizeof(ELEMENT))
 
 /* `y` is one number in each place, when y_repeats. */
 static ALWAYS OF(vector) OF(multiply_vector)(const ELEMENT *x, const ELEMENT *y, bool y_repeats, OF(vector) factor)
@@ -28,17 +30,9 @@ static ALWAYS void OF(multiply_side_by_side)(ELEMENT *product, const ELEMENT *x,
 	}
 	/* Before anything is written, as that may be x or y; some of it is then written twice, and the same. */
 	last = OF(multiply_vector)(x + count - STEP, y + count - STEP, y_repeats, factor);
-	for (; count - i >= 4 * STEP; i += 4 * STEP) {
-		OF(vector) a = OF(multiply_vector)(x + i, y + i, y_repeats, factor);
-		OF(vector) b = OF(multiply_vector)(x + i + STEP, y + i + STEP, y_repeats, factor);
-		OF(vector) c = OF(multiply_vector)(x + i + 2 * STEP, y + i + 2 * STEP, y_repeats, factor);
-		OF(vector) d = OF(multiply_vector)(x + i + 3 * STEP, y + i + 3 * STEP, y_repeats, factor);
-
-		OF(store)(product + i, a);
-		OF(store)(product + i + STEP, b);
-		OF(store)(product + i + 2 * STEP, c);
-		OF(store)(product + i + 3 * STEP, d);
-	}
+	for (; count - i >= TURN; i += TURN)
+		for (size_t j = 0; j < TURN; j += STEP)
+			OF(store)(product + i + j, OF(multiply_vector)(x + i + j, y + i + j, y_repeats, factor));
 	for (; count - i >= STEP; i += STEP)
 		OF(store)(product + i, OF(multiply_vector)(x + i, y + i, y_repeats, factor));
 	OF(store)(product + count - STEP, last);
@@ -60,10 +54,9 @@ static ALWAYS void OF(multiply_streaming)(ELEMENT *product, const ELEMENT *x, co
 	size_t i = OF(before_aligned)(product, count);
 
 	OF(multiply_singly)(product, x, y, y_repeats, single, i);
-	for (; count - i >= 64 / sizeof(ELEMENT); i += 64 / sizeof(ELEMENT)) {  /* a whole cache line */
-		for (size_t j = 0; j < 64 / sizeof(ELEMENT); j += STEP)
+	for (; count - i >= TURN; i += TURN)
+		for (size_t j = 0; j < TURN; j += STEP)
 			stream(product + i + j, OF(multiply_vector)(x + i + j, y + i + j, y_repeats, factor));
-	}
 	stream_end();
 	OF(multiply_singly)(product + i, x + i, y + i, y_repeats, single, count - i);
 }
@@ -98,3 +91,4 @@ static void OF(multiply)(ELEMENT *product, ptrdiff_t product_stride, const ELEME
 }
 
 #undef STREAM_BYTES
+#undef TURN

@@ -180,13 +180,16 @@ int dt_snapshot_load_all(const char *const names[], const struct dt_log *log, st
 
 struct dt_filter_opts {
 	size_t size;
-	const char *const *filters;     /* NULL-terminated "file=*.py,all", "!bytes<=64K" … as domtrace(1) tells; NULL: none */
+	const char *const *filters;     /* NULL-terminated "file=*.py,all", "!bytes<=64K" … as domtrace-report(1) tells; NULL: none */
 	const char *const *domains;     /* NULL-terminated "numpy", "!libc" …; NULL: all */
 	const char *stack;              /* "python" or "native": frames of this kind only; NULL or others: all */
 };
 /*
  * Leaves in a snapshot what passes one of the filters, if there are any without "!", and none of those with "!"; the same for
  * domains. Frames are taken out first. What is said of domains is then of the traces that are left; of peaks it is an upper bound.
+ * By "size>4K", "size<=4K", "age>=60s" and "age<60s" traces are cut to such live blocks, and all figures are of live blocks then: those
+ * of dt_session_opts.sizes and .older_than_ns decide which bounds there are. -ENODATA: the snapshot cannot answer a filter exactly, and
+ * the sentence says what it takes. -EINVAL: a filter is none.
  */
 int dt_snapshot_filter(struct dt_snapshot *snapshot, const struct dt_filter_opts *opts, const struct dt_log *log);
 /* Says where two snapshots are not one before the other of one run. */
@@ -249,7 +252,7 @@ struct dt_statistics_opts {
 int dt_statistics_write(const struct dt_snapshot *snapshot, const struct dt_snapshot *old, const struct dt_statistics_opts *opts,
 			const struct dt_log *log, FILE *out);
 
-/* The report for people. */
+/* The report for people. -ENODATA: it is to be ordered by old blocks, and the snapshot does not tell ages. */
 int dt_report_write(const struct dt_snapshot *snapshot, const struct dt_report_opts *opts, FILE *out);
 
 struct dt_status_opts {

@@ -9,6 +9,7 @@
  *   Snapshot.traceback_limit               dt_snapshot_info.traceback_limit
  *   Snapshot.filter_traces()               dt_snapshot_copy() and dt_snapshot_filter()
  *   Filter, DomainFilter                   texts of dt_filter_opts.filters: "file=*.py,line=3,all", "!domain=numpy"
+ *   (beyond tracemalloc)                   "function=f*", "module=*.so", "process=nginx", "bytes>=1M", "size>4K", "age>=60s"
  *   Snapshot.statistics()                  dt_snapshot_statistics()
  *   Snapshot.compare_to()                  dt_snapshot_compare_to()
  *   Statistic.count, .size                 dt_statistic.live_blocks, .live_bytes

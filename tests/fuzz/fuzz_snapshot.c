@@ -63,13 +63,16 @@ static void check_groups(const struct dt_snapshot *snapshot, enum dt_group group
 	dt_groups_clear(&groups);
 }
 
-static void check_filter(struct dt_snapshot *snapshot, const char *text)
+/* One that asks for sizes or ages may be refused. */
+static void check_filter(struct dt_snapshot *snapshot, const char *text, bool refusable)
 {
 	struct dt_filter *filter;
 	const char *reason;
+	int error;
 
 	FUZZ_EXPECT(!dt_filter_parse(text, NULL, &filter));
-	FUZZ_EXPECT(!dt_filter_apply(&filter, 1, snapshot));
+	error = dt_filter_apply(&filter, 1, snapshot, NULL);
+	FUZZ_EXPECT(!error || (refusable && error == -ENODATA));
 	dt_filter_free(filter);
 	FUZZ_EXPECT(!dt_snapshot_check(snapshot, &reason));
 }
@@ -99,9 +102,11 @@ static void check_snapshot(struct dt_snapshot *snapshot)
 		check_groups(snapshot, group);
 	check_merge(snapshot);
 	dt_kind_keep(snapshot, DT_FRAME_PYTHON);
-	check_filter(snapshot, "!file=*a*,line=2");
+	check_filter(snapshot, "!file=*a*,line=2", false);
 	check_groups(snapshot, DT_GROUP_TRACEBACK);
-	check_filter(snapshot, "file=*,all,bytes>=2");
+	check_filter(snapshot, "file=*,all,bytes>=2", false);
+	check_filter(snapshot, snapshot->sequence & 1 ? "!age>=60s,line=1" : "size<=64,file=*", true);
+	check_groups(snapshot, DT_GROUP_LINENO);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -215,6 +215,137 @@ def check_filter(driver, path, snapshot, filters, texts):
     return 1
 
 
+# ---- blocks: filters by size and age ----------------------------------------------------------------------------
+
+OLDER_THAN = 60 * 10**9
+
+
+def size_class(size):
+    return 1 << max(size - 1, 0).bit_length()
+
+
+def sizes_of(blocks):
+    """[upper_bytes, blocks, bytes] of each class, the smallest first."""
+    sums = {}
+    for size, _ in blocks:
+        row = sums.setdefault(size_class(size), [0, 0])
+        row[0] += 1
+        row[1] += size
+    return [[upper, *row] for upper, row in sorted(sums.items())]
+
+
+def block_figures(blocks):
+    return {"old_blocks": sum(old for _, old in blocks), "old_bytes": sum(size for size, old in blocks if old), "sizes": sizes_of(blocks)}
+
+
+def random_blocks(rng):
+    """(size, whether it is old) of each live block; often they are all young, or all old, or of one class."""
+    count = rng.choice([0, 1, 1, 2, 3, 8, 30])
+    largest, old = rng.choice([1, 16, 16, 17, 100, 5000, 2**40]), rng.choice([0, 0, 0.5, 0.5, 1])
+    return [(rng.randrange(largest + 1), rng.random() < old) for _ in range(count)]
+
+
+def document_of_blocks(document, rng):
+    """The same snapshot of other blocks, with their sizes and ages, and (domain, traceback, its blocks) of each trace."""
+    books = [(row["domain"], row["traceback"], random_blocks(rng)) for row in document["traces"]]
+    traces = []
+    for row, (_, _, blocks) in zip(document["traces"], books):
+        size, gone = sum(size for size, _ in blocks), rng.randrange(3)
+        traces.append(dict(row, blocks=len(blocks), bytes=size, allocations=len(blocks) + gone, allocated_bytes=size + gone * 7,
+                           peak_bytes=size + 1, **block_figures(blocks)))
+    domains = []
+    for index, domain in enumerate(document["domains"]):
+        rows = [row for row in traces if row["domain"] == index]
+        blocks = [block for number, _, some in books if number == index for block in some]
+        sums = {name: sum(row[name] for row in rows) for name in ("blocks", "bytes", "allocations", "allocated_bytes")}
+        domains.append(dict(domain, live_blocks=sums["blocks"], live_bytes=sums["bytes"], peak_bytes=sums["bytes"] + 1,
+                            allocations=sums["allocations"], allocated_bytes=sums["allocated_bytes"], frees=sums["allocations"] - sums["blocks"],
+                            freed_bytes=sums["allocated_bytes"] - sums["bytes"], sizes_exact=True, **block_figures(blocks)))
+    ages = {"older_than_ns": OLDER_THAN, "age_ns": OLDER_THAN + rng.randrange(10**9), "exact": True}
+    return dict(document, traces=traces, domains=domains, ages=ages), books
+
+
+def random_block_filter(rng, kinds):
+    """(a filter of tracemalloc, what it wants of a block, the same as text)"""
+    known, text = random_filter(rng)
+    if rng.random() < 0.6:
+        known, text = tracemalloc.Filter(known.inclusive, "*"), ("" if known.inclusive else "!") + "file=*"
+    tests = []
+    for kind in kinds:
+        if rng.random() < 0.4:
+            continue
+        if kind == "age":
+            old = rng.random() < 0.5
+            tests.append(lambda size, is_old, old=old: is_old == old)
+            text += ",age>=60s" if old else ",age<1m"
+        else:
+            bound, above = 1 << rng.choice([0, 1, 4, 5, 10, 39, 63]), rng.random() < 0.5
+            tests.append(lambda size, is_old, bound=bound, above=above: (size > bound) == above)
+            text += f",size{'>' if above else '<='}{bound}"
+    return known, tests, text
+
+
+def passes(filters, trace, block):
+    def wanted(known, tests):
+        return known._match(trace) == known.inclusive and all(test(*block) for test in tests)
+    chosen = [wanted(*some) for some in filters if some[0].inclusive]
+    return (not chosen or any(chosen)) and not any(wanted(*some) for some in filters if not some[0].inclusive)
+
+
+def is_told(filters, trace, blocks):
+    """Whether sizes by class, and ages, tell of a traceback what passes."""
+    cells = {(size_class(size), old): passes(filters, trace, (size, old)) for size, old in blocks}
+    # Where there are both, what is wanted of the classes that either has must be one thing of all, or not depend on age.
+    if len({old for _, old in cells}) < 2:
+        return True
+    every = {(upper, old): passes(filters, trace, (upper, old)) for upper in {upper for upper, _ in cells} for old in (False, True)}
+    by_size = all(every[upper, False] == every[upper, True] for upper, _ in every)
+    by_age = all(len({kept for (_, old), kept in every.items() if old == is_old}) == 1 for is_old in (False, True))
+    return by_size or by_age
+
+
+def check_blocks(driver, path, document, books, rng):
+    domains, tracebacks = [to_tracemalloc.domain_number(domain) for domain in document["domains"]], to_tracemalloc.tracebacks_of(document)
+    chosen = [random_block_filter(rng, rng.choice([["size"], ["age"], ["size", "size"], ["size", "age"]])) for _ in range(rng.randrange(1, 4))]
+    filters, texts = [some[:2] for some in chosen], [some[2] for some in chosen]
+    left, told, asked = [], True, any(tests for _, tests in filters)
+    for domain, traceback, blocks in books:
+        frames, total = tracebacks[traceback]
+        trace = (domains[domain], 0, frames, total)
+        told = told and is_told(filters, trace, blocks)
+        left += [(domains[domain], size, frames, total) for size, old in blocks if passes(filters, trace, (size, old))]
+    for key_type, cumulative in key_types():
+        answer = driver.ask("statistics", key_type, str(int(cumulative)), "live", path, *texts)
+        if (answer == "refused") == told:
+            raise Differs(f"blocks {path} {texts}: domtrace {'refuses' if told else 'answers'} what it {'knows' if told else 'does not know'}")
+        if not told:
+            continue
+        found = [(frames_of(key_type, row), row["bytes"], row["blocks"]) for row in answer["rows"]]
+        expected = [(tuple(s.traceback._frames), s.size, s.count) for s in tracemalloc.Snapshot(left, 1).statistics(key_type, cumulative)]
+        check(f"blocks {key_type} {cumulative} {path} {texts}", found, expected)
+        if asked and any((row["allocations"], row["allocated_bytes"]) != (row["blocks"], row["bytes"]) for row in answer["rows"]):
+            raise Differs(f"blocks {path} {texts}: more than what is live")
+    return told
+
+
+def check_documents_of_blocks(driver, directory, count):
+    """How many questions were answered, and refused."""
+    path, told, refused = os.path.join(directory, "blocks.json"), 0, 0
+    for seed in range(count):
+        rng = random.Random(seed)
+        document, books = document_of_blocks(random_pair(seed)[1], rng)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(json.dumps(document) + "\n")
+        try:
+            for _ in range(QUERIES):
+                answered = check_blocks(driver, path, document, books, rng)
+                told += answered
+                refused += not answered
+        except Differs as error:
+            raise Differs(f"blocks of seed {seed}: {error}") from error
+    return told, refused
+
+
 def check_snapshots(driver, directory, count):
     checked = 0
     for seed in range(count):
@@ -255,14 +386,15 @@ def main():
         with tempfile.TemporaryDirectory(prefix="domtrace-algebra-") as directory:
             patterns = check_patterns(driver, PATTERNS)
             checked = check_snapshots(driver, directory, count)
+            told, refused = check_documents_of_blocks(driver, directory, count)
         driver.close()
     except Differs as error:
         print(f"FAIL: {error}")
         return 1
     expected = count * QUERIES * (2 * len(key_types()) + 1)
     print(f"{checked} questions about {2 * count} snapshots and {patterns} about patterns have the same answers as "
-          f"Python {sys.version.split()[0]} gives")
-    return 0 if checked == expected else 1
+          f"Python {sys.version.split()[0]} gives; {told} filters by size and age leave the blocks that they should, {refused} are refused rightly")
+    return 0 if checked == expected and told > refused > 0 else 1
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@
 #include "snapshot/group.h"
 #include "snapshot/kind.h"
 #include "snapshot/merge.h"
+#include "snapshot/sizes.h"
 #include "snapshot/statistic.h"
 #include "snapshot_sample.h"
 #include "snapshot_file.h"
@@ -254,6 +255,15 @@ static int filter_nothing(const struct subject *subject, const struct dt_log *lo
 	return dt_snapshot_filter(subject->snapshot, &opts, log);
 }
 
+/* All of it, cut into its own traces. */
+static int filter_sizes(const struct subject *subject, const struct dt_log *log)
+{
+	static const char *const filters[] = { "size>1", "size<=1", "!size>4G,function=x", NULL };
+	struct dt_filter_opts opts = { .size = sizeof(opts), .filters = filters };
+
+	return dt_snapshot_filter(subject->snapshot, &opts, log);
+}
+
 static enum dt_group group;
 static bool cumulative;
 
@@ -316,6 +326,22 @@ static void with_sample(int (*act)(const struct subject *, const struct dt_log *
 	dt_snapshot_free(subject.old);
 }
 
+static void with_sizes(int (*act)(const struct subject *, const struct dt_log *))
+{
+	struct subject subject = { .snapshot = new_mixed_sample("/nonexistent/app.py") };
+	DT_FREE struct dt_sized *seen = calloc(subject.snapshot->trace_count, sizeof(*seen));
+
+	assert_non_null(seen);
+	for (uint32_t i = 0; i < subject.snapshot->trace_count; i++) {
+		const struct dt_snapshot_trace *trace = &subject.snapshot->traces[i];
+
+		seen[i] = (struct dt_sized){ i, dt_size_class(trace->bytes / (trace->blocks + !trace->blocks)), trace->blocks, trace->bytes };
+	}
+	assert_int_equal(dt_sizes_set(subject.snapshot, seen, subject.snapshot->trace_count), 0);
+	run(act, &subject);
+	dt_snapshot_free(subject.snapshot);
+}
+
 static void test_merge(void **state)
 {
 	char *line = sample_line("snapshot_mixed.json");
@@ -332,6 +358,7 @@ static void test_filter(void **state)
 {
 	(void)state;
 	with_sample(filter_nothing, false);
+	with_sizes(filter_sizes);
 }
 
 static void test_groups(void **state)

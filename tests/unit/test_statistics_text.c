@@ -105,10 +105,11 @@ static void test_cumulative(void **state)
 static void test_filters(void **state)
 {
 	static const struct { const char *filter, *sentence; } cases[] = {
-		{ "size>3", "the filter 'size>3': 'size>3' is none of file=, line=, all, function=, module=, domain=, process=, bytes>=, bytes<=, "
-			    "blocks>= and blocks<=" },
+		{ "sizes>3", "the filter 'sizes>3': 'sizes>3' is none of file=, line=, all, function=, module=, domain=, process=, bytes>=, bytes<=, "
+			    "blocks>=, blocks<=, size>, size<=, age>= and age<" },
 		{ "file=", "the filter 'file=': '' is not a pattern for names of files" },
-		{ "", "the filter '': '' is none of file=, line=, all, function=, module=, domain=, process=, bytes>=, bytes<=, blocks>= and blocks<=" },
+		{ "", "the filter '': '' is none of file=, line=, all, function=, module=, domain=, process=, bytes>=, bytes<=, blocks>=, blocks<=, "
+		      "size>, size<=, age>= and age<" },
 		{ "!line=x", "the filter '!line=x': 'x' is not a line number" },
 		{ "file=a,file=b", "the filter 'file=a,file=b' has a pattern for names of files twice: give two filters" },
 		{ "function=\xff", "the filter 'function=\xff': '\xff' is not a pattern for names of functions" },

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,6 +22,9 @@ static int write_report(const struct dt_options *options, const struct dt_snapsh
 	opts.colour = dt_terminal_has_colour(stdout);
 	opts.columns = dt_terminal_columns(stdout);
 	error = dt_report_write(snapshot, &opts, stdout);
+	if (error == -ENODATA)
+		return dt_log_error(log, error, "--sort old needs the ages of blocks, which the snapshot does not tell (any more, behind a filter by size or "
+				    "age): take it with --older-than");
 	return error ? dt_log_error(log, error, "the report cannot be written: %s", strerror(-error)) : 0;
 }
 

@@ -227,7 +227,7 @@ const struct dt_option dt_option_table[DT_OPTION_COUNT + 1] = {
 	{ 0, "cumulative", NULL, REPORT | DIFF, set_true, AT(cumulative), 0, 0, NULL,
 	  "sums by lineno or filename of all frames of tracebacks, not only the most recent ones" },
 	{ 0, "filter", "EXPRESSION", FILES, set_list, AT(filters), 0, 0, "a filter",
-	  "only these traces: file=PATTERN, line=N, all, function=, module=, domain=, process=, bytes>=N ..., with commas between; "
+	  "only these traces: file=PATTERN, line=N, all, function=, module=, domain=, process=, bytes>=N, size>N, age>=60s ..., with commas between; "
 	  "'!EXPRESSION' leaves them out; repeatable" },
 	{ 0, "format", "FORMAT", REPORT | DIFF | CTL, set_format, AT(format), 0, 0, "text or json",
 	  "text (the default) or json" },

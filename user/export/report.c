@@ -427,6 +427,8 @@ int dt_report_write(const struct dt_snapshot *snapshot, const struct dt_report_o
 		memcpy(&own, opts, opts->size < sizeof(own) ? opts->size : sizeof(own));
 	if ((unsigned)own.sort >= DT_SORT_COUNT_)
 		return -EINVAL;
+	if (own.sort == DT_SORT_OLD && !snapshot->ages.older_than_ns)
+		return -ENODATA;
 	report.top = own.top ? own.top : TOP_DEFAULT;
 	report.processes = own.processes ? own.processes : PROCESSES_DEFAULT;
 	report.sort = snapshot->ages.older_than_ns && own.sort == DT_SORT_LIVE ? DT_SORT_OLD : own.sort;

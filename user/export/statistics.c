@@ -49,6 +49,9 @@ int dt_statistics_write(const struct dt_snapshot *snapshot, const struct dt_snap
 	DT_CLEANUP(cleanup_snapshot) struct dt_snapshot *old_folded = NULL;
 	int error = 0;
 
+	if (opts->sort == DT_SORT_OLD && (!snapshot->ages.older_than_ns || (old && !old->ages.older_than_ns)))
+		return dt_log_error(log, -ENODATA, "the order of old blocks needs their ages, which the snapshot does not tell (any more, behind a filter by "
+				    "size or age): take it with --older-than");
 	if (opts->fold)
 		error = dt_fold_new(snapshot, &folded);
 	if (opts->fold && old && !error)

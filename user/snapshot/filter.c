@@ -2,235 +2,14 @@
 #include "snapshot/filter.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "base/parse.h"
-#include "snapshot/pattern.h"
 #include "snapshot/place.h"
+#include "snapshot/term.h"
 #include "snapshot/traces.h"
-
-struct bounds {
-	uint64_t minimum, maximum;
-};
-
-struct dt_filter {
-	bool exclusive;
-	struct dt_pattern *file, *function, *module; /* NULL: any */
-	bool has_line, all_frames;
-	uint64_t line;
-	char *domain;                   /* NULL: any */
-	enum dt_source source;          /* of a domain with a name that says so */
-	uint32_t id;
-	bool domain_known;
-	struct dt_pattern *process;     /* by name; NULL: any */
-	bool has_pid;
-	uint64_t pid;
-	struct bounds bytes, blocks;
-};
-
-void dt_filter_free(struct dt_filter *filter)
-{
-	if (!filter)
-		return;
-	dt_pattern_free(filter->file);
-	dt_pattern_free(filter->function);
-	dt_pattern_free(filter->module);
-	dt_pattern_free(filter->process);
-	free(filter->domain);
-	free(filter);
-}
-
-static void cleanup_filter(struct dt_filter **filter)
-{
-	dt_filter_free(*filter);
-}
-
-/* ---- from text ------------------------------------------------------------------------------------------------ */
-
-static const char pyc[] = ".pyc";
-
-/* As tracemalloc normalises names of files: compiled code stands for its source. Returns the size that counts. */
-static size_t normal_size(const char *name)
-{
-	size_t size = strlen(name);
-
-	return size >= sizeof(pyc) - 1 && !strcmp(name + size - (sizeof(pyc) - 1), pyc) ? size - 1 : size;
-}
-
-static int set_pattern(struct dt_pattern **pattern, const char *text, size_t size)
-{
-	return *pattern ? -EEXIST : dt_pattern_new(text, size, pattern);
-}
-
-static int set_file(struct dt_filter *filter, const char *value)
-{
-	return set_pattern(&filter->file, value, normal_size(value));
-}
-
-static int set_function(struct dt_filter *filter, const char *value)
-{
-	return set_pattern(&filter->function, value, strlen(value));
-}
-
-static int set_module(struct dt_filter *filter, const char *value)
-{
-	return set_pattern(&filter->module, value, strlen(value));
-}
-
-static int set_line(struct dt_filter *filter, const char *value)
-{
-	if (filter->has_line)
-		return -EEXIST;
-	filter->has_line = true;
-	return dt_parse_u64(value, 0, UINT64_MAX, &filter->line);
-}
-
-static int set_all(struct dt_filter *filter, const char *value)
-{
-	(void)value;
-	filter->all_frames = true;
-	return 0;
-}
-
-static int set_domain(struct dt_filter *filter, const char *value)
-{
-	if (filter->domain)
-		return -EEXIST;
-	filter->domain = strdup(value);
-	filter->domain_known = !dt_domain_name_parse(value, &filter->source, &filter->id);
-	return filter->domain ? 0 : -ENOMEM;
-}
-
-static int set_process(struct dt_filter *filter, const char *value)
-{
-	if (filter->has_pid || filter->process)
-		return -EEXIST;
-	filter->has_pid = !dt_parse_u64(value, 0, UINT64_MAX, &filter->pid);
-	return filter->has_pid ? 0 : dt_pattern_new(value, strlen(value), &filter->process);
-}
-
-static int set_bytes_from(struct dt_filter *filter, const char *value)
-{
-	return dt_parse_bytes(value, &filter->bytes.minimum);
-}
-
-static int set_bytes_to(struct dt_filter *filter, const char *value)
-{
-	return dt_parse_bytes(value, &filter->bytes.maximum);
-}
-
-static int set_blocks_from(struct dt_filter *filter, const char *value)
-{
-	return dt_parse_u64(value, 0, UINT64_MAX, &filter->blocks.minimum);
-}
-
-static int set_blocks_to(struct dt_filter *filter, const char *value)
-{
-	return dt_parse_u64(value, 0, UINT64_MAX, &filter->blocks.maximum);
-}
-
-static const struct {
-	const char *begin;              /* the value follows; none where it does not end with '=' */
-	int (*set)(struct dt_filter *filter, const char *value);
-	const char *wants;
-} terms[] = {
-	{ "file=", set_file, "a pattern for names of files" },
-	{ "line=", set_line, "a line number" },
-	{ "all", set_all, NULL },
-	{ "function=", set_function, "a pattern for names of functions" },
-	{ "module=", set_module, "a pattern for names of modules" },
-	{ "domain=", set_domain, "a domain" },
-	{ "process=", set_process, "a process number, or a pattern for names of processes" },
-	{ "bytes>=", set_bytes_from, "a number of bytes (as 4096, 64K or 2M)" },
-	{ "bytes<=", set_bytes_to, "a number of bytes (as 4096, 64K or 2M)" },
-	{ "blocks>=", set_blocks_from, "a number of blocks" },
-	{ "blocks<=", set_blocks_to, "a number of blocks" },
-};
-
-static int refuse_term(const struct dt_log *log, const char *filter, const char *value, const char *wants, int error)
-{
-	if (error == -ENOMEM)
-		return dt_log_error(log, error, "not enough memory for the filter '%s'", filter);
-	if (error == -EEXIST)
-		return dt_log_error(log, -EINVAL, "the filter '%s' has %s twice: give two filters", filter, wants);
-	return dt_log_error(log, -EINVAL, "the filter '%s': '%s' is not %s", filter, value, wants);
-}
-
-static int parse_term(struct dt_filter *filter, const char *text, const char *term, const struct dt_log *log)
-{
-	for (size_t i = 0; i < DT_ARRAY_SIZE(terms); i++) {
-		size_t size = strlen(terms[i].begin);
-		bool has_value = terms[i].begin[size - 1] == '=';
-		int error;
-
-		if (strncmp(term, terms[i].begin, size) || (!has_value && term[size]))
-			continue;
-		error = has_value && !term[size] ? -EINVAL : terms[i].set(filter, term + size);
-		return error ? refuse_term(log, text, term + size, terms[i].wants, error) : 0;
-	}
-	return dt_log_error(log, -EINVAL, "the filter '%s': '%s' is none of file=, line=, all, function=, module=, domain=, process=, bytes>=, "
-			    "bytes<=, blocks>= and blocks<=", text, term);
-}
-
-/* Cuts the next term off, in place: up to a comma, of which two in a row stand for one. NULL: there is none left. */
-static char *next_term(char **rest)
-{
-	char *term = *rest, *to = *rest, *from = *rest;
-
-	if (!term)
-		return NULL;
-	for (; *from && (*from != ',' || from[1] == ','); from++) {
-		*to++ = *from;
-		from += *from == ',';
-	}
-	*rest = *from ? from + 1 : NULL;
-	*to = '\0';
-	return term;
-}
-
-static int new_filter(bool exclusive, struct dt_filter **ret_filter)
-{
-	struct dt_filter *filter = calloc(1, sizeof(*filter));
-
-	if (!filter)
-		return -ENOMEM;
-	filter->exclusive = exclusive;
-	filter->bytes.maximum = filter->blocks.maximum = UINT64_MAX;
-	*ret_filter = filter;
-	return 0;
-}
-
-int dt_filter_parse(const char *text, const struct dt_log *log, struct dt_filter **ret_filter)
-{
-	DT_CLEANUP(cleanup_filter) struct dt_filter *filter = NULL;
-	DT_FREE char *copy = strdup(*text == '!' ? text + 1 : text);
-	char *rest = copy, *term;
-	int error = copy ? new_filter(*text == '!', &filter) : -ENOMEM;
-
-	if (error)
-		return refuse_term(log, text, NULL, NULL, error);
-	while (!error && (term = next_term(&rest)))
-		error = parse_term(filter, text, term, log);
-	if (!error)
-		*ret_filter = DT_TAKE(filter);
-	return error;
-}
-
-int dt_filter_parse_domain(const char *name, const struct dt_log *log, struct dt_filter **ret_filter)
-{
-	DT_CLEANUP(cleanup_filter) struct dt_filter *filter = NULL;
-	int error = new_filter(*name == '!', &filter);
-
-	name += *name == '!';
-	if (!error)
-		error = *name ? set_domain(filter, name) : -EINVAL;
-	if (error)
-		return refuse_term(log, "domain", name, "a domain", error);
-	*ret_filter = DT_TAKE(filter);
-	return 0;
-}
 
 /* ---- matching ------------------------------------------------------------------------------------------------- */
 
@@ -244,7 +23,7 @@ static bool frame_matches(const struct dt_filter *filter, const struct dt_snapsh
 	struct dt_place place = dt_place_of(frame);
 
 	return (!filter->has_line || place.number == filter->line) &&
-	       (!filter->file || dt_pattern_matches(filter->file, place.name, normal_size(place.name))) &&
+	       (!filter->file || dt_pattern_matches(filter->file, place.name, dt_term_file_size(place.name))) &&
 	       text_matches(filter->function, frame ? frame->function : NULL) &&
 	       text_matches(filter->module, frame ? frame->module : NULL);
 }
@@ -303,7 +82,7 @@ static int find_verdict(const struct dt_filter *filter, const struct dt_snapshot
 	return 0;
 }
 
-static bool is_within(const struct bounds *bounds, uint64_t value)
+static bool is_within(const struct dt_bounds *bounds, uint64_t value)
 {
 	return value >= bounds->minimum && value <= bounds->maximum;
 }
@@ -314,33 +93,148 @@ static bool trace_matches(const struct dt_filter *filter, const struct verdict *
 	       is_within(&filter->blocks, trace->blocks);
 }
 
-/* ---- all filters ----------------------------------------------------------------------------------------------- */
+/* ---- what a snapshot knows ------------------------------------------------------------------------------------- */
 
-/* Marks in `marks` the traces that match. */
-static int mark(const struct dt_filter *filter, const struct dt_snapshot *snapshot, bool *marks)
+static int check_ages(const struct dt_filter *filter, const struct dt_snapshot_ages *ages, const struct dt_log *log)
 {
-	DT_CLEANUP(clear_verdict) struct verdict verdict = { 0 };
-	int error = find_verdict(filter, snapshot, &verdict);
+	if (ages->older_than_ns != filter->age_ns)
+		return dt_log_error(log, -ENODATA, "the filter '%s' asks for an age that the snapshot does not tell%s: take it with --older-than %s",
+				    filter->text, ages->older_than_ns ? ", as it was taken for another" : "", filter->age);
+	if (ages->age_ns && !ages->exact)
+		return dt_log_error(log, -ENODATA, "the filter '%s' cannot be answered exactly, as some old blocks are missing in the snapshot: "
+				    "take another one, if it happens again with a larger --table past=", filter->text);
+	return 0;
+}
 
-	for (uint32_t i = 0; i < snapshot->trace_count && !error; i++)
-		if (trace_matches(filter, &verdict, &snapshot->traces[i]))
-			marks[i] = true;
+static int check_sizes(const struct dt_filter *filter, const struct dt_snapshot *snapshot, const struct dt_log *log)
+{
+	for (uint32_t i = 0; i < snapshot->domain_count; i++) {
+		const struct dt_snapshot_domain *domain = &snapshot->domains[i];
+		pid_t pid = snapshot->processes[domain->process].pid;
+
+		if (!domain->live_blocks || !domain_matches(filter, snapshot, i))
+			continue;
+		if (!domain->sized)
+			return dt_log_error(log, -ENODATA, "the filter '%s' asks for sizes of blocks, which the snapshot does not tell of the domain %s "
+					    "of process %d: take it with --sizes", filter->text, domain->name, pid);
+		if (!domain->sizes_exact)
+			return dt_log_error(log, -ENODATA, "the filter '%s' cannot be answered exactly, as the snapshot does not have the sizes of all "
+					    "blocks of the domain %s of process %d: take another one, if it happens again with a larger --table past=",
+					    filter->text, domain->name, pid);
+	}
+	return 0;
+}
+
+/* Do any of the filters ask for some of a trace's blocks? Then the snapshot has to know them. */
+static int check_known(struct dt_filter *const filters[], size_t count, const struct dt_snapshot *snapshot, const struct dt_log *log,
+		       bool *ret_sizes, bool *ret_ages)
+{
+	int error = 0;
+
+	*ret_sizes = *ret_ages = false;
+	for (size_t i = 0; i < count && !error; i++) {
+		*ret_sizes |= filters[i]->has_size;
+		*ret_ages |= filters[i]->age != NULL;
+		if (filters[i]->age)
+			error = check_ages(filters[i], &snapshot->ages, log);
+		if (filters[i]->has_size && !error)
+			error = check_sizes(filters[i], snapshot, log);
+	}
 	return error;
 }
 
-int dt_filter_apply(struct dt_filter *const filters[], size_t count, struct dt_snapshot *snapshot)
-{
-	DT_FREE bool *included = calloc(snapshot->trace_count + 1ul, 1), *excluded = calloc(snapshot->trace_count + 1ul, 1);
-	bool inclusive = false;
-	int error = included && excluded ? 0 : -ENOMEM;
+/* ---- all filters ----------------------------------------------------------------------------------------------- */
 
-	for (size_t i = 0; i < count && !error; i++) {
-		inclusive |= !filters[i]->exclusive;
-		error = mark(filters[i], snapshot, filters[i]->exclusive ? excluded : included);
+struct filters {
+	struct dt_filter *const *list;
+	struct verdict *verdicts;       /* of each */
+	size_t count;
+	bool inclusive;                 /* there are such */
+};
+
+static void clear_filters(struct filters *filters)
+{
+	for (size_t i = 0; i < filters->count && filters->verdicts; i++)
+		clear_verdict(&filters->verdicts[i]);
+	free(filters->verdicts);
+}
+
+static int find_verdicts(struct filters *filters, const struct dt_snapshot *snapshot)
+{
+	int error = 0;
+
+	filters->verdicts = calloc(filters->count + 1, sizeof(*filters->verdicts));
+	if (!filters->verdicts)
+		return -ENOMEM;
+	for (size_t i = 0; i < filters->count && !error; i++) {
+		filters->inclusive |= !filters->list[i]->exclusive;
+		error = find_verdict(filters->list[i], snapshot, &filters->verdicts[i]);
 	}
+	return error;
+}
+
+/* What all filters leave of a trace. */
+static struct dt_part part_left(const struct filters *filters, const struct dt_snapshot_trace *trace)
+{
+	struct dt_part in = { 0, 0 }, out = { 0, 0 };
+
+	for (size_t i = 0; i < filters->count; i++) {
+		const struct dt_filter *filter = filters->list[i];
+		struct dt_part *to = filter->exclusive ? &out : &in;
+
+		if (!trace_matches(filter, &filters->verdicts[i], trace))
+			continue;
+		to->old |= filter->part.old;
+		to->young |= filter->part.young;
+	}
+	if (!filters->inclusive)
+		in = DT_PART_ALL;
+	return (struct dt_part){ in.old & ~out.old, in.young & ~out.young };
+}
+
+static int keep_whole(const struct filters *filters, struct dt_snapshot *snapshot)
+{
+	DT_FREE bool *kept = malloc(snapshot->trace_count + 1ul);
+
+	if (!kept)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < snapshot->trace_count; i++)
+		kept[i] = part_left(filters, &snapshot->traces[i]).old;
+	return dt_traces_keep(snapshot, kept);
+}
+
+/* Sizes and ages that were asked for are known apart, not of each other. */
+static int keep_parts(const struct filters *filters, struct dt_snapshot *snapshot, bool sizes, bool ages, const struct dt_log *log)
+{
+	DT_FREE struct dt_part *parts = calloc(snapshot->trace_count + 1ul, sizeof(*parts));
+
+	if (!parts)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < snapshot->trace_count; i++) {
+		parts[i] = part_left(filters, &snapshot->traces[i]);
+		if (!dt_part_is_known(&parts[i], &snapshot->traces[i]))
+			return dt_log_error(log, -ENODATA, "the filters cannot be answered exactly: of a traceback of the domain %s they ask for sizes of its "
+					    "old blocks, and a snapshot tells sizes and ages apart from each other: filter by one of them",
+					    snapshot->domains[snapshot->traces[i].domain].name);
+	}
+	if (ages && snapshot->ages.age_ns > snapshot->ages.older_than_ns)
+		dt_log_info(log, "old blocks are those of an age of at least %" PRIu64 ".%03u s: they were told apart then", snapshot->ages.age_ns /
+			    1000000000, (unsigned)(snapshot->ages.age_ns / 1000000 % 1000));
+	dt_log_info(log, "filtered by %s: all figures are of blocks that are live, as it is not known of others", !ages ? "size" : sizes ?
+		    "size and age" : "age");
+	return dt_traces_cut(snapshot, parts, !ages);
+}
+
+int dt_filter_apply(struct dt_filter *const filters[], size_t count, struct dt_snapshot *snapshot, const struct dt_log *log)
+{
+	DT_CLEANUP(clear_filters) struct filters all = { .list = filters, .count = count };
+	bool sizes, ages;
+	int error = check_known(filters, count, snapshot, log, &sizes, &ages);
+
 	if (error || !count)
 		return error;
-	for (uint32_t i = 0; i < snapshot->trace_count; i++)
-		included[i] = (!inclusive || included[i]) && !excluded[i];
-	return dt_traces_keep(snapshot, included);
+	error = find_verdicts(&all, snapshot);
+	if (!error)
+		error = sizes || ages ? keep_parts(&all, snapshot, sizes, ages, log) : keep_whole(&all, snapshot);
+	return error == -ENODATA ? error : error ? dt_log_error(log, error, "the snapshot cannot be filtered: %s", strerror(-error)) : 0;
 }

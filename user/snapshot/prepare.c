@@ -117,11 +117,8 @@ static int apply(struct dt_snapshot *snapshot, const char *const texts[],
 
 	for (; parsed < count && !error; parsed++)
 		error = parse(texts[parsed], log, &filters[parsed]);
-	if (!error) {
-		error = dt_filter_apply(filters, count, snapshot);
-		if (error)
-			dt_log_error(log, error, "the snapshot cannot be filtered: %s", strerror(-error));
-	}
+	if (!error)
+		error = dt_filter_apply(filters, count, snapshot, log);
 	if (filters)
 		free_filters(filters, parsed);
 	return error;

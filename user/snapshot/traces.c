@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "snapshot/sizes.h"
@@ -79,5 +80,48 @@ int dt_traces_keep(struct dt_snapshot *snapshot, const bool *kept)
 	snapshot->trace_count = count;
 	close_peaks(snapshot, lost, sums);
 	close_domains(snapshot, lost);
+	return dt_sizes_sum(snapshot);
+}
+
+/* ---- live blocks alone ---------------------------------------------------------------------------------------- */
+
+static void forget_sizes(struct dt_snapshot *snapshot)
+{
+	for (uint32_t i = 0; i < snapshot->trace_count; i++)
+		snapshot->traces[i].sizes.count = 0;
+	for (uint32_t i = 0; i < snapshot->domain_count; i++) {
+		snapshot->domains[i].sizes.count = 0;
+		snapshot->domains[i].sized = snapshot->domains[i].sizes_exact = false;
+	}
+}
+
+/* Nothing of it was ever more than it is now. */
+static void close_live_domains(struct dt_snapshot *snapshot)
+{
+	for (uint32_t i = 0; i < snapshot->domain_count; i++) {
+		snapshot->domains[i].peak_bytes = snapshot->domains[i].live_bytes;
+		snapshot->domains[i].at_peak_exact = true;
+	}
+}
+
+int dt_traces_cut(struct dt_snapshot *snapshot, const struct dt_part *parts, bool keep_sizes)
+{
+	DT_FREE bool *all = malloc(snapshot->domain_count + 1ul);
+	uint32_t count = 0;
+
+	if (!all)
+		return -ENOMEM;
+	memset(all, true, snapshot->domain_count + 1ul);
+	for (uint32_t i = 0; i < snapshot->trace_count; i++) {
+		dt_part_cut(&parts[i], &snapshot->traces[i]);
+		if (snapshot->traces[i].blocks)
+			snapshot->traces[count++] = snapshot->traces[i];
+	}
+	snapshot->trace_count = count;
+	snapshot->ages = (struct dt_snapshot_ages){ .older_than_ns = 0 };
+	close_domains(snapshot, all);
+	close_live_domains(snapshot);
+	if (!keep_sizes)
+		forget_sizes(snapshot);
 	return dt_sizes_sum(snapshot);
 }

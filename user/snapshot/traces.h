@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "snapshot/part.h"
 #include "snapshot/snapshot.h"
 
 /*
@@ -12,5 +13,10 @@
  * bound is known then. -ENOMEM, and nothing has changed.
  */
 int dt_traces_keep(struct dt_snapshot *snapshot, const bool *kept);
+/*
+ * Leaves of each trace the part that belongs to it, which is known, and drops traces without live blocks. Domains are the sums of what
+ * is left, as though nothing else had been allocated. Ages are forgotten, and sizes, too, unless `keep_sizes`. -ENOMEM.
+ */
+int dt_traces_cut(struct dt_snapshot *snapshot, const struct dt_part *parts, bool keep_sizes);
 
 #endif

@@ -94,7 +94,7 @@ def run_file_examples(place):
         expect(example.wait() == 0, f"'{line}' failed: {example.stderr()}")
         told = [message for message in example.stderr().splitlines() if "filtered by" not in message]
         expect(not told, f"'{line}' says {told}")
-        found = re.search(r">(\S+)$", line)
+        found = re.search(r"\s>(\S+)$", line)
         expect(os.path.getsize(place.path(found[1])) if found else example.output(), f"'{line}' printed nothing")
 
 

@@ -572,6 +572,15 @@ int process_exec(__u64 *ctx)
 	return 0;
 }
 
+/* A thread ends that was in the middle of a call, perhaps: by the system call in a signal handler, or by seccomp. */
+static __always_inline void thread_end(void)
+{
+	struct dt_thread *thread = thread_find();
+
+	if (thread && thread->image && image_state(thread->slot)->image == thread->image)
+		thread_abandon(thread);
+}
+
 /* A thread ends; its process does with the last one. */
 SEC("?tp_btf/sched_process_exit")
 int process_exit(__u64 *ctx)
@@ -580,6 +589,8 @@ int process_exit(__u64 *ctx)
 	__u32 tgid = current_tgid();
 	const __u32 *found;
 
+	if (kernel_thread_ends_alone(task))
+		thread_end();
 	if (task->signal->live.counter)
 		return 0;
 	found = bpf_map_lookup_elem(&processes, &tgid);

@@ -104,6 +104,20 @@ __noinline int call_abandon(__u32 slot, __u32 source, struct dt_call *call)
 }
 
 /*
+ * The thread ends, and its process goes on: no call that it is in will return. (Of operator new it is not known whether the thread has left
+ * it by an exception long ago, and what it was about to get there is nobody's: nothing is missing.)
+ */
+static __always_inline void thread_abandon(struct dt_thread *thread)
+{
+	for (__u32 source = 0; source < DT_SOURCES_CALLED; source++) {
+		if (thread->calls[source].stack)
+			call_abandon(thread->slot, source, &thread->calls[source]);
+		if (thread->outers[source].stack)
+			call_abandon(thread->slot, source, &thread->outers[source]);
+	}
+}
+
+/*
  * The thread is in a call that the new one does not belong to. It may come back to it, from a signal handler or from what the allocator
  * has called; where that is so once already, it is taken for left.
  */

@@ -96,12 +96,18 @@ struct mm_struct {
 	struct file *exe_file;
 } __attribute__((preserve_access_index));
 
+struct task_struct;
+
 /* What the threads of a process share: `live` counts those that have not ended (include/linux/sched/signal.h). */
+#define SIGNAL_GROUP_EXIT 4             /* all of them end */
+
 struct signal_struct {
 	struct {
 		int counter;
 	} live;
 	int nr_threads;
+	unsigned int flags;
+	struct task_struct *group_exec_task; /* that begins another program, and ends the others */
 } __attribute__((preserve_access_index));
 
 struct task_struct {
@@ -117,6 +123,12 @@ struct task_struct {
 		unsigned long sig[1];
 	} blocked;
 } __attribute__((preserve_access_index));
+
+/* One thread ends, which is not the last, and its process goes on with the same program. Known at sched_process_exit. */
+static __always_inline bool kernel_thread_ends_alone(const struct task_struct *task)
+{
+	return task->signal->live.counter && !(task->signal->flags & SIGNAL_GROUP_EXIT) && !task->signal->group_exec_task;
+}
 
 /* Nothing of the program comes to notice the signal, whatever becomes of it: it neither handles nor blocks it, as signalfd() and sigwait() want. */
 static __always_inline bool kernel_signal_is_free(void)

@@ -6,7 +6,10 @@
  * native walk comes to one, the group stands for it.
  */
 
-/* The first slot that no preempted program of this CPU holds; NULL: all are held. */
+/*
+ * The first slot that no preempted program of this CPU holds; NULL: all are held. A program stays on the CPU on which it began, so it gives
+ * the slot back there, and nobody of another CPU ever looks at it.
+ */
 static __always_inline struct dt_scratch *scratch_claim(void)
 {
 	for (__u32 slot = 0; slot < SCRATCH_SLOTS; slot++) {
@@ -22,8 +25,10 @@ static __always_inline struct dt_scratch *scratch_claim(void)
 
 static __always_inline void scratch_release(struct dt_scratch *scratch)
 {
-	if (scratch)
-		scratch->busy = 0;
+	if (!scratch)
+		return;
+	asm volatile("" : : : "memory"); /* whoever is next on the CPU must not be overtaken by a write of before */
+	*(volatile __u32 *)&scratch->busy = 0;
 }
 
 /*

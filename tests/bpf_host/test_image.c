@@ -191,6 +191,38 @@ static void test_exit(void **state)
 	expect_total(HOST_TGID, (struct books){ 2, 15, 0, 0, 15, 15 });
 }
 
+/* In the middle of a call: what it was to replace lives on. Not where its process, or its program, ends with it. */
+static void test_thread_ends_in_a_call(void **state)
+{
+	(void)state;
+	allocate(A, 100);
+	host_enter(DT_SITE_realloc, TOP(0), CALLER, A, 200, 0);
+	signals[0].live.counter = 1;
+	signals[0].flags = SIGNAL_GROUP_EXIT;
+	exit_now();
+	signals[0].flags = 0;
+	signals[0].group_exec_task = &host_threads[1].task;
+	exit_now();
+	signals[0].group_exec_task = NULL;
+	books_expect_nothing_counted();
+	assert_null(books_block(DT_SOURCE_LIBC, 0, A));
+	exit_now();
+	books_expect_counted(COUNTED(calls_abandoned, 1));
+	books_expect_block(A, 100, host_traceback(CALLER));
+	exit_now();                     /* nothing of it is left to be counted */
+	books_expect_counted(COUNTED(calls_abandoned, 1));
+	/* What it has interrupted itself, too; and nothing where the slot is another image's by now. */
+	host_enter(DT_SITE_malloc, TOP(0), CALLER, 10, 0, 0);
+	host_enter(DT_SITE_malloc, TOP(0) - 64, CALLER, 20, 0, 0);
+	host_image(HOST_TGID)->image += 1000;
+	exit_now();
+	books_expect_counted(COUNTED(calls_abandoned, 1));
+	host_image(HOST_TGID)->image -= 1000;
+	exit_now();
+	books_expect_counted(COUNTED(calls_abandoned, 3));
+	assert_int_equal(host_image(HOST_TGID)->phase, DT_IMAGE_RUNS);
+}
+
 static void test_no_room_for_images(void **state)
 {
 	(void)state;
@@ -439,6 +471,7 @@ int main(void)
 		image_test(test_what_is_no_fork),
 		image_test(test_vfork),
 		image_test(test_exit),
+		image_test(test_thread_ends_in_a_call),
 		image_test(test_no_room_for_images),
 		image_test(test_no_room_for_past_blocks),
 		image_test(test_no_room_for_a_row_in_place),

@@ -13,14 +13,15 @@ import counted
 import random_runs
 import scenarios
 import traced
-from harness import IN_VM, PYTHON, Skip
+from harness import IN_VM, PYTHON, Skip, expect
 from random_runs import ALLOCATORS, Run
-from tables import fail_if
+from tables import domain_rows, fail_if
 
 SEEDS = 3                               # of each way to allocate; hundreds: seeds.py
 DEEP_SEED = 1066                        # forks of forks, more than eight of them
 TOLD_MOST = 12                          # sentences about what is wrong
 NOBODY = 65534
+ENDED_BYTES = 100000                    # alloc_ended.c
 SHOWN = 2                               # processes in a report
 FEATURES = ("session", "multi", "cheap-sites")
 
@@ -142,6 +143,33 @@ def narrowed_by_comm_and_cgroup(place):
                 run.server.close()
 
 
+# ---- threads -----------------------------------------------------------------------------------------------------
+
+
+def ended_in_calls(place):
+    """Threads that end in an allocator's call are named, and what realloc was to replace lives on; those that an exec or the end of their
+    process ends are not."""
+    system_wide()
+    target = place.start([place.workload("alloc_ended")])
+    pid = target.told()["pid"]
+    tracer = place.trace("-p", str(pid), "--children", "--stack", "native")
+    target.go()
+    expected = {"calls_abandoned": target.told()["ended"]}
+    snapshot = tracer.snapshot()
+    _, rows = domain_rows(snapshot, pid, "libc")
+    kept = {name: row for frames, _, row in rows for name in [frame["function"] for frame in frames] if name.startswith("keep_")}
+    found = {name: (row["allocations"], row["blocks"], row["bytes"]) for name, row in kept.items()}
+    wrong = [] if found == {"keep_block": (1, 1, ENDED_BYTES), "keep_behind": (1, 1, 10)} else [f"what lives is {found}"]
+    target.go()
+    target.told()
+    target.go()
+    expect(target.wait() == 0, target.stderr())
+    for taken in (snapshot, tracer.finish()[-1]):
+        losses = {name: number for name, number in taken["losses"].items() if number}
+        wrong += [] if losses == expected else [f"losses are {losses}, not {expected}"]
+    fail_if(wrong)
+
+
 # ---- real programs -----------------------------------------------------------------------------------------------
 
 
@@ -208,4 +236,5 @@ def cases():
     yield "processes/random, COMMAND --children", random_command
     yield "processes/narrowed by --exe and --uid", narrowed_by_exe_and_uid
     yield "processes/narrowed by --comm and --cgroup", narrowed_by_comm_and_cgroup
+    yield "processes/threads that end in a call", ended_in_calls
     yield "processes/real programs, system-wide", real_programs

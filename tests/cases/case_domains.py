@@ -132,7 +132,7 @@ def chosen(place):
 
 
 def forked(place):
-    """A child has the blocks and the names of its parent, and what it names itself is its own."""
+    """A child has the blocks and the names of its parent, and what it names itself is its own. So have programs that end at once."""
     if not IN_VM:
         raise Skip("following children attaches to every process: only in a guest")
     target = place.start([place.workload("domains")])
@@ -145,9 +145,12 @@ def forked(place):
     names = IDS | {"8": "behind the fork"}
     snapshot = tracer.snapshot()
     fail_if(compare(snapshot, parent, names) + compare(snapshot, child, names | {"8": "before the fork", "9": "the child's own"}))
+    brief = [ask(target, "run 300") for _ in range(6)]
     target.child.stdin.close()
     expect(target.wait() == 0, target.stderr())
-    tracer.finish()
+    ends = {process["pid"]: snapshot for snapshot in tracer.finish() if snapshot["label"] == "exit" for process in snapshot["processes"]}
+    for told in brief:
+        fail_if(compare(ends[told["pid"]], told, IDS | {"8": "said by a brief one"}))
 
 
 def met(place):

@@ -11,28 +11,54 @@
 #include "session/session.h"
 #include "session/skeleton.h"
 
-static int take_traceback(struct dt_session *session, const struct dt_traced *traced, const struct dt_traceback_event *event, size_t size)
+static int take_traceback(struct dt_session *session, struct dt_traced *traced, const struct dt_traceback_event *event, size_t size)
 {
+	int error;
+
 	if (size < sizeof(*event) - sizeof(event->frames))
 		return -EBADMSG;
-	return dt_tracebacks_add(session->tracebacks, traced, dt_publish_maps(session->publish, event->row), event, size);
+	error = dt_tracebacks_add(session->tracebacks, traced, dt_publish_maps(session->publish, event->row), event, size);
+	/* Where a probe is, its file, if nobody has read the mappings: of a program that ends before that there is no other trace of it. */
+	if (!error && event->frame_count && event->frames[0].kind == DT_FRAME_NATIVE && event->frames[0].instruction & DT_FRAME_IN_FILE)
+		error = dt_session_meet_file(session, traced, (uint32_t)(event->frames[0].where >> DT_FRAME_OFFSET_BITS));
+	return error;
 }
 
-/* Of an image, and of those that were forked off it behind that moment. */
-static int add_name(struct dt_session *session, struct dt_traced *traced, const struct dt_name_event *event)
+static int add_name(const struct dt_session *session, struct dt_traced *traced, const struct dt_name_event *event)
 {
 	bool was_full = traced->declared.full;
 	int error = dt_declared_add(&traced->declared, event->domain, event->segment ? event->segment : 1, event->name);
 
 	dt_traced_say_full(traced, was_full, &session->log);
-	for (uint32_t slot = 0; slot < DT_PROCESSES_MAX && error != -ENOMEM; slot++) {
-		const struct dt_process_state *state = dt_images_state(session->bpf, slot);
-
-		if (session->by_slot[slot] && session->by_slot[slot]->image > traced->image && state->parent == traced->slot &&
-		    state->parent_segment && state->parent_segment >= event->segment)
-			error = add_name(session, session->by_slot[slot], event);
-	}
 	return error == -ENOMEM ? error : 0;
+}
+
+/* Was one forked off it in that segment or later, or is that not known yet? */
+static bool may_have_heirs(const struct dt_session *session, const struct dt_traced *traced, uint32_t segment)
+{
+	uint64_t forks = __atomic_load_n(&dt_images_state(session->bpf, traced->slot)->forks, __ATOMIC_ACQUIRE);
+
+	return DT_FORKS_UNDER_WAY(forks) || DT_FORKS_LAST(forks) >= segment;
+}
+
+/* Of those that were forked off behind that moment, and off these. Children stand behind those that they inherited from. */
+static int add_heirs_name(const struct dt_session *session, const struct dt_traced *traced, const struct dt_name_event *event)
+{
+	bool has_it[DT_PROCESSES_MAX] = { false };      /* by slot */
+	int error = 0;
+
+	has_it[traced->slot] = true;
+	for (size_t i = 0; i < session->process_count && !error; i++) {
+		struct dt_traced *heir = session->processes[i];
+		const struct dt_process_state *state = dt_images_state(session->bpf, heir->slot);
+
+		if (heir->image <= traced->image || !state->parent_segment || state->parent_segment < event->segment ||
+		    !has_it[state->parent & (DT_PROCESSES_MAX - 1)])
+			continue;
+		has_it[heir->slot] = true;
+		error = add_name(session, heir, event);
+	}
+	return error;
 }
 
 /* The record is copied: the ring is not ours to write to, and the name in it need not end. */
@@ -40,6 +66,7 @@ static int take_name(struct dt_session *session, struct dt_traced *traced, const
 {
 	char shown[DT_DECLARED_SHOWN_SIZE];
 	struct dt_name_event event;
+	int error;
 
 	if (size < sizeof(event))
 		return -EBADMSG;
@@ -49,7 +76,8 @@ static int take_name(struct dt_session *session, struct dt_traced *traced, const
 		return 0;
 	dt_declared_format(event.name, event.domain, shown);
 	dt_domains_meet(&session->domains, shown);
-	return add_name(session, traced, &event);
+	error = add_name(session, traced, &event);
+	return error || !may_have_heirs(session, traced, event.segment) ? error : add_heirs_name(session, traced, &event);
 }
 
 int dt_session_take_record(void *context, void *data, size_t size)

@@ -84,6 +84,18 @@ static void meet_names(struct dt_session *session, const struct dt_traced *trace
 	}
 }
 
+int dt_session_meet_file(struct dt_session *session, struct dt_traced *traced, uint32_t number)
+{
+	const struct dt_module *module = number == traced->met_file ? NULL : dt_modules_find(&session->modules, number);
+	int error = module ? dt_traced_note_names(traced, module, &session->log) : 0;
+
+	if (!module || error)
+		return error;
+	traced->met_file = number;
+	meet_names(session, traced);
+	return 0;
+}
+
 int dt_session_follow_maps(struct dt_session *session, struct dt_traced *traced, bool row_changed)
 {
 	const struct dt_process_state *state = dt_images_state(session->bpf, traced->slot);

@@ -116,6 +116,8 @@ struct dt_traced *dt_session_find(const struct dt_session *session, pid_t pid);
  * the caller has changed the row.
  */
 int dt_session_follow_maps(struct dt_session *session, struct dt_traced *traced, bool row_changed);
+/* A frame was in a file of that number, which the process maps; whether it will ever be read what else it maps is open. -ENOMEM. */
+int dt_session_meet_file(struct dt_session *session, struct dt_traced *traced, uint32_t number);
 /* Gives a process a slot, and makes it known: the programs send what they see before userspace is done with it. Takes `traced` in any case. */
 int dt_session_begin_process(struct dt_session *session, struct dt_traced *traced);
 /* Another program runs in the process: it starts from nothing. Its probes stay; they are those of the process. */

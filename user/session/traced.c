@@ -239,8 +239,7 @@ static void note_python(struct dt_traced *traced, struct dt_module *module, cons
 			     "each is read again for each event", (int)traced->pid, module->python.version);
 }
 
-/* The names of domains that are constants of a file. */
-static int note_names(struct dt_traced *traced, const struct dt_module *module, const struct dt_log *log)
+int dt_traced_note_names(struct dt_traced *traced, const struct dt_module *module, const struct dt_log *log)
 {
 	bool was_full = traced->declared.full;
 	int error = 0;
@@ -392,7 +391,7 @@ static int make_mapping(struct dt_traced *traced, struct making *making, struct 
 	}
 	note_module(traced, making, module, bias, target);
 	*before = module;
-	return note_names(traced, module, target->log);
+	return dt_traced_note_names(traced, module, target->log);
 }
 
 int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const struct dt_attach_target *target)

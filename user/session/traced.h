@@ -54,6 +54,7 @@ struct dt_traced {
 	const struct dt_python *python; /* owned by that; NULL: none found */
 	struct dt_python_calls python_calls;
 	struct dt_declared declared;    /* names of its domains */
+	uint32_t met_file;              /* number of the last file whose names it has from a frame; 0: none */
 	uint64_t image_start;           /* where its stack begins: another value means another program (exec) */
 	struct dt_known_maps *maps;     /* as last read; NULL: not yet */
 	struct dt_module **attached;    /* modules whose sites are attached */
@@ -79,6 +80,8 @@ void dt_traced_free(struct dt_traced *traced);
 int dt_traced_read_maps(struct dt_traced *traced, uint32_t version, bool *ret_changed);
 /* Attaches what is mapped and not yet attached, and brings `row` and `mappings` up to date, but for where those are stored. */
 int dt_traced_attach(struct dt_traced *traced, struct dt_modules *modules, const struct dt_attach_target *target);
+/* The names of domains that are constants of a file. -ENOMEM. */
+int dt_traced_note_names(struct dt_traced *traced, const struct dt_module *module, const struct dt_log *log);
 /* Says once that there are names of domains for which there is no room: `was_full` before one was added. */
 void dt_traced_say_full(const struct dt_traced *traced, bool was_full, const struct dt_log *log);
 /* Names the modules that it needs as being in use. */

@@ -103,6 +103,26 @@ static bool read_member(struct dt_field_reader *reader, struct object *object, v
 	return read_value(reader, field, row);
 }
 
+/* Numbers that follow in the order of the table, as domtrace writes them: most of a large file. */
+static void take_numbers(struct dt_json *json, struct object *object, void *row)
+{
+	for (; object->next < object->count; object->next++) {
+		const struct dt_field *field = &object->fields[object->next];
+		bool wide = field->kind == DT_FIELD_U64;
+		void *member = (char *)row + field->offset;
+		uint64_t value;
+
+		if ((!wide && field->kind != DT_FIELD_U32) || object->seen & 1ull << object->next || field->known_offset != DT_FIELD_UNTOLD ||
+		    !dt_json_take_member(json, field->member, field->name_size + strlen(",\"\":"), wide ? UINT64_MAX : UINT32_MAX, &value))
+			return;
+		if (wide)
+			*(uint64_t *)member = value;
+		else
+			*(uint32_t *)member = (uint32_t)value;
+		object->seen |= 1ull << object->next;
+	}
+}
+
 static bool is_needed(const struct dt_field *field)
 {
 	return field->need == DT_FIELD_NEEDED || field->need == DT_FIELD_NULLABLE;
@@ -115,9 +135,11 @@ bool dt_field_read_object(struct dt_field_reader *reader, const struct dt_field 
 
 	if (!dt_json_open(reader->json, '{'))
 		return false;
-	while (dt_json_next(reader->json, '}', &first))
+	while (dt_json_next(reader->json, '}', &first)) {
 		if (!read_member(reader, &object, row))
 			return false;
+		take_numbers(reader->json, &object, row);
+	}
 	for (size_t i = 0; i < count && !dt_json_error(reader->json); i++)
 		if (is_needed(&fields[i]) && !(object.seen & 1ull << i))
 			return dt_json_fail(reader->json, -EBADMSG, "%s has no '%s'", what, fields[i].name);

@@ -30,7 +30,7 @@ enum dt_field_need {
 };
 
 struct dt_field {
-	const char *name;
+	const char *name, *member;      /* `,"name":` */
 	uint32_t name_size;
 	uint32_t offset;                /* of the member in the row */
 	uint16_t known_offset;          /* of a bool that becomes true where there is a value, or DT_FIELD_UNTOLD */
@@ -45,13 +45,13 @@ struct dt_field {
 #define DT_FIELD_KIND(type, member) _Generic(((struct type *)0)->member, uint64_t: DT_FIELD_U64, uint32_t: DT_FIELD_U32, \
 	int64_t: DT_FIELD_I64, int: DT_FIELD_INT, bool: DT_FIELD_BOOL, const char *: DT_FIELD_TEXT)
 #define DT_FIELD_NAMED(type, name, member, need) \
-	{ name, sizeof(name) - 1, offsetof(struct type, member), DT_FIELD_UNTOLD, DT_FIELD_KIND(type, member), DT_FIELD_##need, NULL }
+	{ name, ",\"" name "\":", sizeof(name) - 1, offsetof(struct type, member), DT_FIELD_UNTOLD, DT_FIELD_KIND(type, member), DT_FIELD_##need, NULL }
 #define DT_FIELD(type, member, need) DT_FIELD_NAMED(type, #member, member, need)
 /* null where the value is not known, which `known` tells */
 #define DT_FIELD_KNOWN(type, member, known, need) \
-	{ #member, sizeof(#member) - 1, offsetof(struct type, member), offsetof(struct type, known), DT_FIELD_KIND(type, member), \
+	{ #member, ",\"" #member "\":", sizeof(#member) - 1, offsetof(struct type, member), offsetof(struct type, known), DT_FIELD_KIND(type, member), \
 	  DT_FIELD_##need, NULL }
-#define DT_FIELD_READ(name, read, need) { name, sizeof(name) - 1, 0, DT_FIELD_UNTOLD, DT_FIELD_CUSTOM, DT_FIELD_##need, read }
+#define DT_FIELD_READ(name, read, need) { name, ",\"" name "\":", sizeof(name) - 1, 0, DT_FIELD_UNTOLD, DT_FIELD_CUSTOM, DT_FIELD_##need, read }
 
 /*
  * Reads one object into a row. What the table does not know is skipped. False, and the reader of JSON says why: a member that is

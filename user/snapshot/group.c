@@ -178,31 +178,69 @@ static uint64_t difference(const struct dt_group_row *row, enum dt_sort sort)
 	return now > old ? now - old : old - now;
 }
 
-/* As Statistic._sort_key: size, count, traceback; the largest first. */
+/* What a row is put in order by; small, as it is moved and compared many times. */
+struct rank {
+	uint64_t first, second;
+	uint32_t row;
+};
+
+/* As Statistic._sort_key: size, count, traceback; as StatisticDiff._sort_key: |size_diff|, size, |count_diff|, count, traceback. */
+static struct rank rank_of(const struct dt_groups *groups, uint32_t index, bool differences)
+{
+	const struct dt_group_row *row = &groups->rows[index];
+	uint64_t now = dt_figures_get(&row->now, groups->sort);
+
+	if (differences)
+		return (struct rank){ difference(row, groups->sort), now, index };
+	return (struct rank){ now, dt_figures_get(&row->now, seconds[groups->sort]), index };
+}
+
+/* The largest first. */
+static int compare_ranks(const struct rank *one, const struct rank *other)
+{
+	int by = compare_u64(other->first, one->first);
+
+	return by ? by : compare_u64(other->second, one->second);
+}
+
 static int compare_statistics(const void *a, const void *b, void *context)
 {
 	const struct dt_groups *groups = context;
-	const struct dt_group_row *one = a, *other = b;
-	enum dt_sort second = seconds[groups->sort];
-	int by = compare_u64(dt_figures_get(&other->now, groups->sort), dt_figures_get(&one->now, groups->sort));
+	const struct rank *one = a, *other = b;
+	int by = compare_ranks(one, other);
 
+	return by ? by : dt_keys_compare(&groups->keys, groups->rows[other->row].key, groups->rows[one->row].key);
+}
+
+static int compare_differences(const void *a, const void *b, void *context)
+{
+	const struct dt_groups *groups = context;
+	const struct dt_group_row *one = &groups->rows[((const struct rank *)a)->row], *other = &groups->rows[((const struct rank *)b)->row];
+	enum dt_sort second = seconds[groups->sort];
+	int by = compare_ranks(a, b);
+
+	by = by ? by : compare_u64(difference(other, second), difference(one, second));
 	by = by ? by : compare_u64(dt_figures_get(&other->now, second), dt_figures_get(&one->now, second));
 	return by ? by : dt_keys_compare(&groups->keys, other->key, one->key);
 }
 
-/* As StatisticDiff._sort_key: |size_diff|, size, |count_diff|, count, traceback; the largest first. */
-static int compare_differences(const void *a, const void *b, void *context)
+static int sort_rows(struct dt_groups *groups, bool differences)
 {
-	const struct dt_groups *groups = context;
-	const struct dt_group_row *one = a, *other = b;
-	enum dt_sort sort = groups->sort;
-	int by = 0;
+	DT_FREE struct rank *ranks = calloc(groups->row_count + 1, sizeof(*ranks));
+	struct dt_group_row *sorted = calloc(groups->row_count + 1, sizeof(*sorted));
 
-	for (int i = 0; i < 2 && !by; i++, sort = seconds[groups->sort]) {
-		by = compare_u64(difference(other, sort), difference(one, sort));
-		by = by ? by : compare_u64(dt_figures_get(&other->now, sort), dt_figures_get(&one->now, sort));
+	if (!ranks || !sorted) {
+		free(sorted);
+		return -ENOMEM;
 	}
-	return by ? by : dt_keys_compare(&groups->keys, other->key, one->key);
+	for (size_t i = 0; i < groups->row_count; i++)
+		ranks[i] = rank_of(groups, (uint32_t)i, differences);
+	qsort_r(ranks, groups->row_count, sizeof(*ranks), differences ? compare_differences : compare_statistics, groups);
+	for (size_t i = 0; i < groups->row_count; i++)
+		sorted[i] = groups->rows[ranks[i].row];
+	free(groups->rows);
+	groups->rows = sorted;
+	return 0;
 }
 
 static int fill_rows(struct dt_groups *groups, const struct sums *now, const struct sums *old)
@@ -240,9 +278,7 @@ static int make(const struct dt_snapshot *snapshot, const struct dt_snapshot *ol
 		error = fill_rows(groups, &now_sums, &old_sums);
 	free(now_sums.figures);
 	free(old_sums.figures);
-	if (!error)
-		qsort_r(groups->rows, groups->row_count, sizeof(*groups->rows), old ? compare_differences : compare_statistics, groups);
-	return error;
+	return error ? error : sort_rows(groups, old != NULL);
 }
 
 int dt_groups_make(const struct dt_snapshot *snapshot, const struct dt_snapshot *old, enum dt_group group, bool cumulative,

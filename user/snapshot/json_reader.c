@@ -562,6 +562,72 @@ bool dt_json_i64(struct dt_json *json, int64_t minimum, int64_t maximum, int64_t
 	return true;
 }
 
+/* ---- short cuts ---------------------------------------------------------------------------------------------- */
+
+#define DIGITS_SAFE 19                  /* so many always fit into 64 bits */
+
+/* Of more than 8 bytes, or of 8, by words: the last ones overlap. */
+static inline bool is_equal(const char *at, const char *text, size_t size)
+{
+	uint64_t one, other;
+
+	for (size_t i = 0; i < size; i += sizeof(one)) {
+		i = i + sizeof(one) < size ? i : size - sizeof(one);
+		memcpy(&one, at + i, sizeof(one));
+		memcpy(&other, text + i, sizeof(other));
+		if (one != other)
+			return false;
+	}
+	return true;
+}
+
+/* Behind a number that is within bounds, and whole; NULL: it is not such a one. The 0 behind the buffer ends it, too. */
+static inline const char *take_plain(const char *at, uint64_t maximum, uint64_t *ret_value)
+{
+	const char *begin = at;
+	uint64_t value = 0;
+
+	for (; is_digit(*at); at++)
+		value = value * 10 + (unsigned)(*at - '0');
+	if (at == begin || at - begin > DIGITS_SAFE || value > maximum || (*begin == '0' && at > begin + 1))
+		return NULL;
+	if (*at != ',' && *at != '}' && *at != ']')
+		return NULL;
+	*ret_value = value;
+	return at;
+}
+
+bool dt_json_take_member(struct dt_json *json, const char *member, size_t size, uint64_t maximum, uint64_t *ret_value)
+{
+	const char *at = json->buffer + json->at, *end;
+
+	if (json->error || size < sizeof(uint64_t) || json->end - json->at < size || !is_equal(at, member, size))
+		return false;
+	end = take_plain(at + size, maximum, ret_value);
+	if (!end)
+		return false;
+	json->at += (size_t)(end - at);
+	return true;
+}
+
+size_t dt_json_take_elements(struct dt_json *json, uint32_t *values, size_t room)
+{
+	const char *at = json->buffer + json->at;
+	size_t count = 0;
+
+	while (!json->error && count < room && *at == ',') {
+		uint64_t value;
+		const char *end = take_plain(at + 1, UINT32_MAX, &value);
+
+		if (!end)
+			break;
+		values[count++] = (uint32_t)value;
+		at = end;
+	}
+	json->at = (size_t)(at - json->buffer);
+	return count;
+}
+
 /* ---- what nobody wants --------------------------------------------------------------------------------------- */
 
 static bool skip_digits(struct dt_json *json)

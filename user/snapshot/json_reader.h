@@ -69,6 +69,15 @@ bool dt_json_i64(struct dt_json *json, int64_t minimum, int64_t maximum, int64_t
 bool dt_json_bool(struct dt_json *json, bool *ret_value);
 /* NUL-terminated; lives until the next call. */
 bool dt_json_text(struct dt_json *json, const char **ret_text, size_t *ret_size);
+/*
+ * Short cuts for what domtrace writes itself, in its order and without spaces. What stands there otherwise is left to the functions
+ * above: nothing was taken then, and nothing is said to be wrong.
+ */
+/* A member behind another one: `,"key":123`, of which `member` has all but the number. */
+bool dt_json_take_member(struct dt_json *json, const char *member, size_t size, uint64_t maximum, uint64_t *ret_value);
+/* Elements behind the first, `,123,456`, at most `room` of them. How many these were. */
+size_t dt_json_take_elements(struct dt_json *json, uint32_t *values, size_t room);
+
 /* Any value. */
 bool dt_json_skip(struct dt_json *json);
 

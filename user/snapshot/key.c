@@ -76,7 +76,7 @@ static const char *intern_name(struct dt_keys *keys, const char *name)
 {
 	size_t size = strlen(name) + 1;
 	uint32_t hash;
-	struct dt_interned *entry = dt_interned_find(keys->name_table, keys->seed, name, size, &hash);
+	struct dt_interned *entry = dt_interned_find(&keys->name_table, keys->seed, name, size, &hash);
 
 	if (!entry)
 		entry = dt_interned_add(&keys->name_table, &keys->arena, name, size, hash, 0);
@@ -92,7 +92,7 @@ static int intern_place(struct dt_keys *keys, struct dt_place place, uint32_t *r
 
 	if (!own.name)
 		return -ENOMEM;
-	entry = dt_interned_find(keys->place_table, keys->seed, &own, sizeof(own), &hash);
+	entry = dt_interned_find(&keys->place_table, keys->seed, &own, sizeof(own), &hash);
 	if (!entry) {
 		error = reserve(&keys->places, keys->place_count, sizeof(*keys->places));
 		if (error)
@@ -112,7 +112,7 @@ static int intern_key(struct dt_keys *keys, const uint32_t *places, uint32_t cou
 		      uint32_t example, uint32_t *ret_number)
 {
 	uint32_t hash;
-	struct dt_interned *entry = dt_interned_find(keys->key_table, keys->seed, places, count * sizeof(*places), &hash);
+	struct dt_interned *entry = dt_interned_find(&keys->key_table, keys->seed, places, count * sizeof(*places), &hash);
 	int error;
 
 	if (!entry) {

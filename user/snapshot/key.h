@@ -28,7 +28,7 @@ struct dt_key {
 struct dt_keys {
 	enum dt_group group;
 	struct dt_arena arena;
-	struct dt_interned *place_table, *name_table, *key_table;
+	struct dt_interned_table place_table, name_table, key_table;
 	struct dt_place *places;
 	struct dt_key *keys;
 	uint32_t place_count, key_count;

@@ -17,7 +17,7 @@
 
 struct dt_snapshot_store {
 	struct dt_arena arena;
-	struct dt_interned *strings, *frames, *tracebacks;
+	struct dt_interned_table strings, frames, tracebacks;
 	uint64_t seed;
 	uint32_t *key;                  /* of the traceback that is looked for */
 	size_t key_words;               /* room in it */
@@ -74,7 +74,7 @@ const char *dt_snapshot_string(struct dt_snapshot *snapshot, const char *string)
 	if (!string)
 		return NULL;
 	size = strlen(string) + 1;
-	entry = dt_interned_find(store->strings, store->seed, string, size, &hash);
+	entry = dt_interned_find(&store->strings, store->seed, string, size, &hash);
 	if (!entry)
 		entry = dt_interned_add(&store->strings, &store->arena, string, size, hash, 0);
 	return entry ? (const char *)entry->bytes : NULL;
@@ -211,7 +211,7 @@ int dt_snapshot_add_traceback(struct dt_snapshot *snapshot, const struct dt_snap
 
 	if (error)
 		return error;
-	entry = dt_interned_find(store->tracebacks, store->seed, store->key, words * sizeof(*store->key), &hash);
+	entry = dt_interned_find(&store->tracebacks, store->seed, store->key, words * sizeof(*store->key), &hash);
 	if (entry) {
 		*ret_index = entry->index;
 		return 0;
@@ -259,7 +259,7 @@ int dt_snapshot_add_frame(struct dt_snapshot *snapshot, const struct dt_snapshot
 
 	if (error)
 		return error;
-	entry = dt_interned_find(store->frames, store->seed, &own, sizeof(own), &hash);
+	entry = dt_interned_find(&store->frames, store->seed, &own, sizeof(own), &hash);
 	if (entry) {
 		*ret_index = entry->index;
 		return 0;

@@ -236,6 +236,7 @@ static bool read_frame_numbers(struct dt_field_reader *reader, void *row)
 		    !dt_json_u64(reader->json, UINT32_MAX, &number))
 			return false;
 		state->frames[count++] = (uint32_t)number;
+		count += dt_json_take_elements(reader->json, state->frames + count, state->frames_room - count);
 	}
 	if (count > UINT32_MAX)
 		return fail(reader, -EOVERFLOW, "a traceback has more frames than anyone can count");

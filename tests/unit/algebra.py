@@ -20,13 +20,14 @@ sys.dont_write_bytecode = True
 
 import to_tracemalloc  # noqa: E402
 
-SNAPSHOTS = 120
+SNAPSHOTS = 700
 QUERIES = 8        # filter lists per snapshot and kind of question
 PATTERNS = 20_000
 SOURCES = [("libc", None), ("python", None), ("tracemalloc", 389047), ("tracemalloc", 424242), ("tracemalloc", 7)]
 DOMAIN_NAMES = {"libc": "libc", "python": "python", 389047: "numpy", 424242: "pandas", 7: "tracemalloc:7"}
 NAMES = ["a.py", "a.pyc", "b.py", "/srv/app.py", "/srv/app.pyc", "/srv/ä€𝄞.py", "<frozen importlib._bootstrap>", "<string>", "[x].py", "x-y.py",
-         "x,y.py", "", "A.PY", ".pyc", "x.pycc", "~.py", "é", "\U0010ffff", "\ue000", "line\nbreak.py", "back\\slash.py", "^a", "!a"]
+         "x,y.py", "", "A.PY", ".pyc", "x.pycc", "~.py", "é", "\U0010ffff", "\ue000", "line\nbreak.py", "back\\slash.py", "^a", "!a",
+         os.path.abspath(__file__)]
 MODULES = [None, "/usr/lib/libc.so.6", "/usr/lib/libx.so", "", "[vdso]"]
 PATTERN_PARTS = ["*", "?", "[a-z]", "[!a]", "[", "]", "[]", "[!]", "[]a]", "[!]a]", "a", ".py", ".pyc", "/srv/", "[z-a]", "[a-]", "[-a]", "[--0]",
                  "[a-c-e]", "[!z-a]", "[z-a!x]", "[^a]", "[\\]", "\\", "[&&]", "[a--b]", "ä", "[à-ü]", "𝄞", "x", ",", "^", "!", "[!-]", "[a-b-c]",
@@ -346,6 +347,15 @@ def check_documents_of_blocks(driver, directory, count):
     return told, refused
 
 
+def check_format(driver, path, snapshot, filters, texts, rng):
+    """The lines that Traceback.format() makes, with source where it is."""
+    limit, first = rng.choice([None, None, 1, 2, 3, 100, -1, -2, -100]), rng.random() < 0.5
+    found = driver.ask("format", str(limit or 0), str(int(first)), path, *texts)
+    expected = [s.traceback.format(limit, first) for s in snapshot.filter_traces(filters).statistics("traceback")]
+    check(f"format {limit} {first} {path} {texts}", found, expected)
+    return 1
+
+
 def check_snapshots(driver, directory, count):
     checked = 0
     for seed in range(count):
@@ -362,6 +372,7 @@ def check_snapshots(driver, directory, count):
                 checked += check_statistics(driver, paths[1], snapshots[1], filters, texts)
                 checked += check_compare(driver, paths, snapshots, filters, texts)
                 checked += check_filter(driver, paths[1], snapshots[1], filters, texts)
+                checked += check_format(driver, paths[1], snapshots[1], filters, texts, rng)
         except Differs as error:
             raise Differs(f"snapshots of seed {seed}: {error}") from error
     return checked
@@ -391,7 +402,7 @@ def main():
     except Differs as error:
         print(f"FAIL: {error}")
         return 1
-    expected = count * QUERIES * (2 * len(key_types()) + 1)
+    expected = count * QUERIES * (2 * len(key_types()) + 2)
     print(f"{checked} questions about {2 * count} snapshots and {patterns} about patterns have the same answers as "
           f"Python {sys.version.split()[0]} gives; {told} filters by size and age leave the blocks that they should, {refused} are refused rightly")
     return 0 if checked == expected and told > refused > 0 else 1

@@ -6,6 +6,7 @@
  *   statistics GROUP CUMULATIVE(0|1) SORT NEW [FILTER]...      as JSON
  *   compare GROUP CUMULATIVE(0|1) SORT OLD NEW [FILTER]...     as JSON
  *   filter FILE [FILTER]...                                    the snapshot that is left, as JSON
+ *   format LIMIT FIRST(0|1) FILE [FILTER]...                   lines of the traceback of each statistic by traceback, as JSON
  *   match PATTERN NAME                                         0 or 1
  */
 #include <errno.h>
@@ -14,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <domtrace/domtrace.h>
+#include <domtrace/snapshot.h>
 
 #include "base/cleanup.h"
 #include "snapshot/pattern.h"
@@ -72,6 +73,56 @@ static int filter(char **words, size_t count)
 	return error ? error : dt_snapshot_write_json(snapshot, stdout);
 }
 
+/* As JSON, of UTF-8. */
+static void print_text(const char *text)
+{
+	putchar('"');
+	for (; *text; text++) {
+		if (*text == '"' || *text == '\\')
+			printf("\\%c", *text);
+		else if ((unsigned char)*text < ' ')
+			printf("\\u%04x", (unsigned)*text);
+		else
+			putchar(*text);
+	}
+	putchar('"');
+}
+
+static int print_lines(const struct dt_statistics *statistics, size_t index, const struct dt_traceback_format_opts *opts)
+{
+	DT_FREE char **lines = NULL;
+	size_t count;
+	int error = dt_statistics_format(statistics, index, opts, &lines, &count);
+
+	printf("%s[", index ? "," : "");
+	for (size_t i = 0; !error && i < count; i++) {
+		printf("%s", i ? "," : "");
+		print_text(lines[i]);
+	}
+	printf("]");
+	return error || lines[count] ? -1 : 0;
+}
+
+static int format(char **words, size_t count)
+{
+	DT_CLEANUP(cleanup_snapshot) struct dt_snapshot *snapshot = NULL;
+	struct dt_traceback_format_opts opts = { .size = sizeof(opts) };
+	struct dt_statistics *statistics;
+	int error = count < 4 ? -1 : load(words[3], words + 4, &snapshot);
+
+	error = error ? error : dt_snapshot_statistics(snapshot, NULL, &log_to_stderr, &statistics);
+	if (error)
+		return error;
+	opts.limit = strtoll(words[1], NULL, 10);
+	opts.most_recent_first = *words[2] == '1';
+	putchar('[');
+	for (size_t i = 0; i < dt_statistics_count(statistics) && !error; i++)
+		error = print_lines(statistics, i, &opts);
+	puts("]");
+	dt_statistics_free(statistics);
+	return error;
+}
+
 static int match(char **words, size_t count)
 {
 	struct dt_pattern *pattern;
@@ -87,6 +138,8 @@ static int run(char **words, size_t count)
 {
 	if (!strcmp(words[0], "filter"))
 		return filter(words, count);
+	if (!strcmp(words[0], "format"))
+		return format(words, count);
 	return strcmp(words[0], "match") ? group(words, count) : match(words, count);
 }
 

@@ -418,6 +418,40 @@ static void test_pipe(void **state)
 	close(ends[0]);
 }
 
+static void expect_huge(const struct memory_file *file, uint64_t number, int error, uint64_t sequence, const char *sentence)
+{
+	DT_CLEANUP(cleanup_snapshot) struct dt_snapshot *read = NULL;
+	struct dt_input *input;
+
+	said[0] = '\0';
+	assert_int_equal(dt_input_open(file->path, &input), 0);
+	assert_int_equal(dt_load_input(input, "FILE", number, &log_to_said, &read), error);
+	dt_input_close(input);
+	assert_string_equal(said, sentence);
+	if (!error)
+		assert_int_equal(read->sequence, sequence);
+}
+
+/* More than 2 GiB, most of it a hole, in which there is no newline: first it is the end, then the second of three lines. */
+static void test_huge(void **state)
+{
+	const off_t size = (off_t)2200 << 20;
+	struct memory_file file = memory_file(line, strlen(line));
+	DT_FREE char *last = changed("\"sequence\": 3", "\"sequence\": 5");
+
+	(void)state;
+	assert_int_equal(ftruncate(file.fd, size), 0);
+	expect_huge(&file, 0, 0, 3, LEFT_OUT);
+	assert_int_equal(pwrite(file.fd, "\n", 1, size), 1);
+	assert_int_equal(pwrite(file.fd, last, strlen(last), size + 1), strlen(last));
+	expect_huge(&file, 0, 0, 5, "");
+	expect_huge(&file, 1, 0, 3, "");
+	expect_huge(&file, 3, 0, 5, "");
+	expect_huge(&file, 2, -EBADMSG, 0, "FILE: line 2, byte 0: the byte 0x00 stands where an object ('{') should be");
+	expect_huge(&file, 4, -ENODATA, 0, "FILE: there is no snapshot 4: it has 3 whole snapshots");
+	close(file.fd);
+}
+
 /* 320 MiB of spaces in less than a hundredth of that. */
 static void test_bomb(void **state)
 {
@@ -464,6 +498,7 @@ int main(void)
 		cmocka_unit_test(test_contradiction), cmocka_unit_test(test_unknown), cmocka_unit_test(test_newer), cmocka_unit_test(test_which),
 		cmocka_unit_test(test_interrupted), cmocka_unit_test(test_compressed), cmocka_unit_test(test_compressed_cut),
 		cmocka_unit_test(test_names), cmocka_unit_test(test_pipe), cmocka_unit_test(test_bomb),
+		cmocka_unit_test(test_huge),
 	};
 
 	return cmocka_run_group_tests(tests, read_line, free_line);

@@ -6,9 +6,10 @@ import os
 import re
 import shlex
 import signal
+import subprocess
 
 from case_ctl import Room
-from harness import IN_VM, READY, Skip, expect
+from harness import IN_VM, READY, Skip, expect, seconds
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 SCRIPT = "import numpy as np\nblocks = [np.ones(1000) for _ in range(10)]\n"
@@ -96,6 +97,20 @@ def run_file_examples(place):
         expect(not told, f"'{line}' says {told}")
         found = re.search(r"\s>(\S+)$", line)
         expect(os.path.getsize(place.path(found[1])) if found else example.output(), f"'{line}' printed nothing")
+    report_without_privilege(place)
+
+
+def report_without_privilege(place):
+    """A user with no capability, who also may not get any, sees of standard input what root sees of the file."""
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
+    said = []
+    for before in ([], nobody):
+        with open(place.path("app.json"), "rb") as file:
+            done = subprocess.run([*before, place.domtrace, "report", "-", "--group-by", "traceback", "--format", "json"], stdin=file,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds(60), check=False)
+        expect(done.returncode == 0 and not done.stderr, f"report of standard input: {done.returncode}, {done.stderr}")
+        said.append(done.stdout)
+    expect(said[0] == said[1] and json.loads(said[0])["rows"], f"nobody sees {said[1]!r}, root {said[0]!r}")
 
 
 def shell(place, target, tracer, command):

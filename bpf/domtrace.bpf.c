@@ -428,6 +428,23 @@ int name_enter(struct pt_regs *ctx)
 	return 0;
 }
 
+/* ---- what the books cannot follow -------------------------------------------------------------------------------- */
+
+/*
+ * Attached where the kernel runs no program in the child of a process that it attaches to alone: uprobe_multi, since 6.12
+ * (kernel/trace/bpf_trace.c: uprobe_prog_run(), same_thread_group(); "bpf: Fix uprobe multi pid filter check").
+ */
+SEC("?uprobe")
+int vfork_enter(struct pt_regs *ctx)
+{
+	__u32 slot;
+
+	stack_keep_own(ctx);
+	if (image_of_thread(thread_find(), &slot))
+		count_add(DT_COUNTER_vforks_unseen);
+	return 0;
+}
+
 /* ---- CPython ----------------------------------------------------------------------------------------------------- */
 
 /* The tp_dealloc of PyCode_Type: what is known of the code object is forgotten before its memory is used again. */

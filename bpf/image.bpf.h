@@ -95,28 +95,6 @@ static __always_inline void image_inherit(struct dt_process_state *heir, __u32 s
 		count_add(DT_COUNTER_ancestors_lost);
 }
 
-/* The thread group of a process that has not run yet, as userspace knows it. 0: it is not in that namespace. */
-static __always_inline __u32 image_tgid(const struct task_struct *task)
-{
-	const struct upid *numbers;
-	struct upid upid;
-	__u32 inode;
-
-	if (!config.pid_namespace_inode)
-		return task->tgid;
-	numbers = &task->thread_pid->numbers[0];
-	for (__u32 level = 0; level < PID_NAMESPACE_LEVELS_MAX; level++) {
-		if (bpf_probe_read_kernel(&upid, sizeof(upid), numbers + level) ||
-		    bpf_probe_read_kernel(&inode, sizeof(inode), &upid.ns->ns.inum))
-			break;
-		if (inode == (__u32)config.pid_namespace_inode)
-			return upid.nr;
-		if (level == task->thread_pid->level)
-			break;
-	}
-	return 0;
-}
-
 static __always_inline bool choice_has_comm(void)
 {
 	char comm[DT_COMM_BYTES] = "";

@@ -114,6 +114,8 @@ struct task_struct {
 	int tgid;
 	__u64 start_boottime;
 	struct mm_struct *mm;
+	struct task_struct *real_parent; /* the thread that made it */
+	struct task_struct *group_leader;
 	struct signal_struct *signal;
 	struct pid *thread_pid;
 	struct thread_struct thread;

@@ -13,6 +13,40 @@ static __always_inline __u32 current_tgid(void)
 	return info.tgid;
 }
 
+/* The thread group that a first thread is of, as userspace knows it. 0: it is not in that namespace. */
+static __always_inline __u32 image_tgid(const struct task_struct *task)
+{
+	const struct upid *numbers;
+	struct upid upid;
+	__u32 inode;
+
+	if (!config.pid_namespace_inode)
+		return task->tgid;
+	numbers = &task->thread_pid->numbers[0];
+	for (__u32 level = 0; level < PID_NAMESPACE_LEVELS_MAX; level++) {
+		if (bpf_probe_read_kernel(&upid, sizeof(upid), numbers + level) ||
+		    bpf_probe_read_kernel(&inode, sizeof(inode), &upid.ns->ns.inum))
+			break;
+		if (inode == (__u32)config.pid_namespace_inode)
+			return upid.nr;
+		if (level == task->thread_pid->level)
+			break;
+	}
+	return 0;
+}
+
+/*
+ * A child of vfork() runs in the memory of the process that made it, until it begins a program: what it does there is booked with that
+ * one. Where forks are followed it is known already (process_fork). 0: the current thread is no such child. To the verifier a function of
+ * its own, which it proves once.
+ */
+__noinline __u32 lender_tgid(void)
+{
+	const struct task_struct *task = bpf_get_current_task_btf(), *maker = task->real_parent;
+
+	return task->mm && maker->mm == task->mm ? image_tgid(maker->group_leader) : 0;
+}
+
 static __always_inline struct dt_process_state *image_state(__u32 slot)
 {
 	return &process_states[slot & (DT_PROCESSES_MAX - 1)];
@@ -56,6 +90,10 @@ static __always_inline bool image_of_thread(struct dt_thread *thread, __u32 *slo
 	}
 	tgid = current_tgid();
 	found = bpf_map_lookup_elem(&processes, &tgid);
+	if (!found && config.follow == DT_FOLLOW_NONE) {
+		tgid = lender_tgid();
+		found = bpf_map_lookup_elem(&processes, &tgid);
+	}
 	if (!found)
 		return false;
 	*slot = *found;

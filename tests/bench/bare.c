@@ -84,7 +84,7 @@ static void attach_sites(const struct dt_site_plan *plans, size_t count, enum dt
 		const struct dt_site_info *info = dt_site_info(plans[i].site);
 		struct places *places = shape_returns(info->shape) ? &calls : &events;
 
-		if (info->source != source || info->shape == DT_SHAPE_NEW)
+		if (info->source != source || info->shape == DT_SHAPE_NEW || !dt_shape_is_booked(info->shape))
 			continue;
 		places->offsets[places->count] = plans[i].offset;
 		places->cookies[places->count++] = plans[i].site;

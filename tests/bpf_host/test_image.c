@@ -162,6 +162,35 @@ static void test_vfork(void **state)
 	assert_int_equal(host_image(HOST_TGID)->phase, DT_IMAGE_RUNS);
 }
 
+/* The same where nothing follows forks: told by its memory, for as long as that is its parent's. Else vfork() itself is counted. */
+static void test_vfork_not_followed(void **state)
+{
+	struct pid number = { 0 };
+	const __u32 child = CHILD;
+
+	(void)state;
+	host_config()->follow = DT_FOLLOW_NONE;
+	host_threads[1].task.mm = &memories[0];
+	host_threads[1].task.real_parent = &host_threads[2].task;       /* a thread, which is not the first of its process */
+	host_threads[2].task.mm = &memories[0];
+	host_threads[2].task.group_leader = &host_threads[0].task;
+	host_threads[0].task.thread_pid = &number;
+	allocate(A, 100);
+	run_as(1);
+	release(A);
+	allocate(B, 7);
+	expect_total(HOST_TGID, (struct books){ 2, 107, 1, 100, 100, 7 });
+	assert_null(bpf_map_lookup_elem(&processes, &child));
+	host_threads[1] = (struct host_thread){ .task = { .mm = &memories[1], .real_parent = &host_threads[2].task }, .tgid = CHILD,
+						.lowest = host_threads[1].lowest };
+	vfork_enter(NULL);
+	allocate(A, 9);
+	expect_total(HOST_TGID, (struct books){ 2, 107, 1, 100, 100, 7 });
+	run_as(0);
+	vfork_enter(NULL);
+	books_expect_counted(COUNTED(vforks_unseen, 1));
+}
+
 /* A process ends with its last thread; its number is another process's afterwards. */
 static void test_exit(void **state)
 {
@@ -470,6 +499,7 @@ int main(void)
 		image_test(test_fork),
 		image_test(test_what_is_no_fork),
 		image_test(test_vfork),
+		image_test(test_vfork_not_followed),
 		image_test(test_exit),
 		image_test(test_thread_ends_in_a_call),
 		image_test(test_no_room_for_images),

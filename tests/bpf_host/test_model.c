@@ -735,6 +735,7 @@ static void run(__u64 seed, bool sessions)
 #undef DT_TRUNCATION
 		case DT_COUNTER_code_lost:
 		case DT_COUNTER_code_unreadable:
+		case DT_COUNTER_vforks_unseen:
 		case DT_COUNTER_calls_full:
 		case DT_COUNTER_peaks_contended:
 		case DT_COUNTER_mappings_lost:

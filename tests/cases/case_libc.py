@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The libc domain: the whole table equals what the workload tells of itself, also with each fallback forced."""
+import guests
 from harness import Failure, expect, scaled
 from tables import compare_libc
 
@@ -124,11 +125,28 @@ def two_processes(place):
     compare(last, pids[1], {**truths[1], "counters": together}, specs[1])
 
 
+def vforks(place, options=()):
+    """Children of vfork(), which work in their parent's memory: with single probes they are booked there, else their number is told."""
+    seen = "multi" in (*options, *guests.missing_features())
+    target = place.start([place.workload("alloc_vfork"), *([] if seen else ["--parent"])])
+    pid = target.told()["pid"]
+    tracer = place.trace("-p", str(pid), *options)
+    target.go()
+    truth = target.told()
+    truth["counters"]["vforks_unseen"] = 0 if seen else truth["facts"]["vforks"]
+    for snapshot in tracer.snapshot(), tracer.stop()[-1]:
+        compare_libc(snapshot, pid, truth)
+    target.go()
+    expect(target.wait() == 0, f"{target} exited with {target.wait()}: {target.stderr()}")
+
+
 def cases():
     for name, spec in WORKLOADS.items():
         yield f"libc/{name}", lambda place, spec=spec: run(place, spec)
     yield "libc/two processes", two_processes
     yield "libc/features", features
+    yield "libc/children of vfork", vforks
+    yield "libc/children of vfork without multi", lambda place: vforks(place, ("--without", "multi"))
     for names in COMBINATIONS:
         options = [word for name in names for word in ("--without", name)]
         for name, spec in FALLBACK_WORKLOADS.items():

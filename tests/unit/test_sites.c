@@ -112,6 +112,7 @@ static void test_libc(void **state)
 {
 	static const char *const libc[] = {
 		"malloc", "calloc", "realloc", "reallocarray", "posix_memalign", "aligned_alloc", "memalign", "valloc", "pvalloc", "free", "cfree",
+		"vfork",
 	};
 
 	(void)state;

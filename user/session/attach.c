@@ -32,6 +32,7 @@ enum role {
 	ROLE_TRACK,
 	ROLE_UNTRACK,
 	ROLE_NAME,
+	ROLE_VFORK,
 	ROLE_CODE,
 	ROLE_MAPPINGS,
 	ROLE_COUNT,
@@ -53,6 +54,7 @@ static const struct {
 	[ROLE_TRACK] = { "track_enter", false, false, { true, true, true } },
 	[ROLE_UNTRACK] = { "untrack_enter", false, false, { true, true, true } },
 	[ROLE_NAME] = { "name_enter", false, false, { true, true, true } },
+	[ROLE_VFORK] = { "vfork_enter", false, false, { true, true, false } }, /* a single probe sees the child's calls, too */
 	[ROLE_CODE] = { "code_enter", false, false, { true, true, true } },
 	[ROLE_MAPPINGS] = { "mappings_enter", false, false, { true, true, true } },
 };
@@ -72,6 +74,8 @@ static bool role_serves(enum role role, enum dt_shape shape)
 		return role == ROLE_UNTRACK;
 	case DT_SHAPE_NAME:
 		return role == ROLE_NAME;
+	case DT_SHAPE_VFORK:
+		return role == ROLE_VFORK;
 	default:
 		return role == ROLE_ALLOC_ENTER || role == ROLE_ALLOC_EXIT || role == ROLE_ALLOC_SESSION;
 	}
@@ -178,7 +182,7 @@ static int collect_places(const struct dt_module *module, const struct dt_attach
 /* Returns before entries: no entry may be seen whose return is not. */
 static const enum role attach_order[] = {
 	ROLE_ALLOC_EXIT, ROLE_ALLOC_ENTER, ROLE_ALLOC_SESSION, ROLE_FREE, ROLE_RELEASE, ROLE_NEW_EXIT, ROLE_NEW_ENTER,
-	ROLE_NAME, ROLE_TRACK, ROLE_UNTRACK, ROLE_CODE, ROLE_MAPPINGS,
+	ROLE_NAME, ROLE_TRACK, ROLE_UNTRACK, ROLE_VFORK, ROLE_CODE, ROLE_MAPPINGS,
 };
 
 int dt_attach_module(const struct dt_attach_target *target, pid_t pid, const struct dt_mapping *mapping,
@@ -192,7 +196,8 @@ int dt_attach_module(const struct dt_attach_target *target, pid_t pid, const str
 		enum role role = attach_order[i];
 		struct places places;
 
-		if (!roles[role].methods[target->method])
+		/* Where all processes that map a file are probed a child of vfork() is, too. */
+		if (!roles[role].methods[target->method] || (role == ROLE_VFORK && target->for_all))
 			continue;
 		error = collect_places(module, target->filter, role, &places);
 		if (!error && places.count)

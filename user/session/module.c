@@ -475,9 +475,12 @@ bool dt_module_is_stripped(const struct dt_module *module)
 
 bool dt_module_is_allocator(const struct dt_module *module)
 {
-	for (size_t i = 0; i < module->plan_count; i++)
-		if (dt_site_info(module->plans[i].site)->source < DT_SOURCES_CALLED)
+	for (size_t i = 0; i < module->plan_count; i++) {
+		const struct dt_site_info *info = dt_site_info(module->plans[i].site);
+
+		if (info->source < DT_SOURCES_CALLED && dt_shape_is_booked(info->shape))
 			return true;
+	}
 	return false;
 }
 

@@ -28,6 +28,11 @@ bool dt_shape_returns(enum dt_shape shape)
 	return shape == DT_SHAPE_ALLOC || shape == DT_SHAPE_OUT || shape == DT_SHAPE_REALLOC || shape == DT_SHAPE_REALLOCF || shape == DT_SHAPE_RESIZE;
 }
 
+bool dt_shape_is_booked(enum dt_shape shape)
+{
+	return shape != DT_SHAPE_VFORK;
+}
+
 /* ---- names ------------------------------------------------------------------------------------------------------- */
 
 struct found {
@@ -192,9 +197,12 @@ static void drop_operators(struct search *search)
 {
 	size_t kept = 0;
 
-	for (size_t i = 0; i < search->count; i++)
-		if (infos[search->found[i].site].source == DT_SOURCE_LIBC && (!is_cxx(search->found[i].site) || search->found[i].named))
+	for (size_t i = 0; i < search->count; i++) {
+		const struct dt_site_info *info = &infos[search->found[i].site];
+
+		if (info->source == DT_SOURCE_LIBC && dt_shape_is_booked(info->shape) && (!is_cxx(search->found[i].site) || search->found[i].named))
 			return;
+	}
 	for (size_t i = 0; i < search->count; i++)
 		if (!is_cxx(search->found[i].site))
 			search->found[kept++] = search->found[i];

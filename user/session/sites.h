@@ -28,6 +28,8 @@ struct dt_site_info {
 const struct dt_site_info *dt_site_info(enum dt_site site);
 /* Is a call of it booked when it returns, and may its return be probed? */
 bool dt_shape_returns(enum dt_shape shape);
+/* Does it allocate or free, or tell of such? Otherwise it is only looked at. */
+bool dt_shape_is_booked(enum dt_shape shape);
 
 #define DT_SITE_PLANS_MAX 512           /* of a file */
 #define DT_SITE_NAMES_MAX 12

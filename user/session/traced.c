@@ -217,10 +217,11 @@ static bool count_sites(const struct dt_module *module, const struct dt_attach_f
 	bool any = false;
 
 	for (size_t i = 0; i < module->plan_count; i++) {
-		enum dt_source source = dt_site_info(module->plans[i].site)->source;
+		const struct dt_site_info *info = dt_site_info(module->plans[i].site);
+		bool counts = filter->sources[info->source] && dt_shape_is_booked(info->shape);
 
-		sites[source] += filter->sources[source];
-		any = any || filter->sources[source];
+		sites[info->source] += counts;
+		any = any || counts;
 	}
 	return any;
 }

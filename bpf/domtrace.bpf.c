@@ -445,6 +445,46 @@ int vfork_enter(struct pt_regs *ctx)
 	return 0;
 }
 
+/* An allocator drops all blocks of a heap at once; which these are it alone knows. */
+SEC("?uprobe")
+int drop_enter(struct pt_regs *ctx)
+{
+	__u32 slot;
+
+	stack_keep_own(ctx);
+	if (image_of_thread(thread_find(), &slot))
+		count_add(DT_COUNTER_heaps_dropped);
+	return 0;
+}
+
+/*
+ * Does a name of jemalloc's mallctl() drop the blocks of an arena: arena.<i>.reset or arena.<i>.destroy (jemalloc 5.3, jemalloc(3))? The
+ * last eight characters are in one word.
+ */
+static __always_inline bool control_drops(const char *name)
+{
+	__u64 end = 0;
+
+	for (int i = 0; i < DT_NAME_BYTES && name[i]; i++) {
+		end = end << 8 | (__u8)name[i];
+		if (i == 5 && end != 0x6172656e612e /* arena. */)
+			return false;
+	}
+	return end == 0x2e64657374726f79 /* .destroy */ || (end & 0xffffffffffff) == 0x2e7265736574 /* .reset */;
+}
+
+SEC("?uprobe.s")
+int control_enter(struct pt_regs *ctx)
+{
+	char name[DT_NAME_BYTES] = "";
+	__u32 slot;
+
+	stack_keep_own(ctx);
+	if (image_of_thread(thread_find(), &slot) && (!read_name(name, PT_REGS_PARM1(ctx)) || control_drops(name)))
+		count_add(DT_COUNTER_heaps_dropped);
+	return 0;
+}
+
 /* ---- CPython ----------------------------------------------------------------------------------------------------- */
 
 /* The tp_dealloc of PyCode_Type: what is known of the code object is forgotten before its memory is used again. */

@@ -593,6 +593,7 @@ static inline struct dt_config *host_config(void)
 }
 
 #define HOST_TGID 100
+#define HOST_LATE_SEGMENT ((1ull << 32) - (1 << 20)) /* so late that a session has ended before: user/session/clock.h */
 #ifndef HOST_SLOTS
 #define HOST_SLOTS 16                   /* that there are; fewer than in the kernel, so that they run out */
 #endif

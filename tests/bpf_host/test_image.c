@@ -191,6 +191,37 @@ static void test_vfork_not_followed(void **state)
 	books_expect_counted(COUNTED(vforks_unseen, 1));
 }
 
+/* Of what jemalloc is told or asked by name; and whatever it is told by a name that cannot be read. */
+static void test_dropped_heaps(void **state)
+{
+	static const struct { char name[88]; bool drops; } controls[] = {
+		{ "arena.0.reset", true }, { "arena.4096.destroy", true }, { "arena.reset", true }, { "arena.0.purge", false },
+		{ "arena.0.resets", false }, { "arenas.0.reset", false }, { "stats.arenas.0.reset", false }, { "prof.reset", false },
+		{ "arena", false }, { "", false }, { "arena.0.destro", false }, { "arena.0.xdestroy", false },
+		{ "arena.0.a.name.with.as.many.characters.as.are.looked.at.12.reset", true },
+		{ "arena.0.a.name.with.as.many.characters.as.are.looked.at.123.reset", false },
+	};
+	__u64 dropped = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(controls) / sizeof(controls[0]); i++) {
+		struct pt_regs registers = { .rdi = 0x10000 };
+
+		host_range_count = 0;
+		host_memory(registers.rdi, controls[i].name, sizeof(controls[i].name));
+		control_enter(&registers);
+		dropped += controls[i].drops;
+		assert_int_equal(host_counter(DT_COUNTER_heaps_dropped), dropped);
+	}
+	control_enter(&(struct pt_regs){ .rdi = 0x20000 });
+	drop_enter(NULL);
+	run_as(3);                      /* who is not traced */
+	control_enter(&(struct pt_regs){ .rdi = 0x20000 });
+	drop_enter(NULL);
+	assert_int_equal(dropped, 4);
+	books_expect_counted(COUNTED(heaps_dropped, 6));
+}
+
 /* A process ends with its last thread; its number is another process's afterwards. */
 static void test_exit(void **state)
 {
@@ -500,6 +531,7 @@ int main(void)
 		image_test(test_what_is_no_fork),
 		image_test(test_vfork),
 		image_test(test_vfork_not_followed),
+		image_test(test_dropped_heaps),
 		image_test(test_exit),
 		image_test(test_thread_ends_in_a_call),
 		image_test(test_no_room_for_images),

@@ -715,6 +715,7 @@ static void start(__u64 seed, bool sessions)
 	spare_max = seed % 3 * 20;
 	spare_rows_max = (__s64)spare_max;
 	random_state = seed;
+	epoch = seed % 4 == 0 ? DT_EPOCH_STEP * HOST_LATE_SEGMENT : 0;
 	peak_zero = seed % 2 ? DT_PEAK(DT_PEAK_RESETS_MAX - STEPS, 0) : 0;
 }
 
@@ -736,6 +737,7 @@ static void run(__u64 seed, bool sessions)
 		case DT_COUNTER_code_lost:
 		case DT_COUNTER_code_unreadable:
 		case DT_COUNTER_vforks_unseen:
+		case DT_COUNTER_heaps_dropped:
 		case DT_COUNTER_calls_full:
 		case DT_COUNTER_peaks_contended:
 		case DT_COUNTER_mappings_lost:

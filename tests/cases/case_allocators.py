@@ -8,7 +8,7 @@ import os
 
 import case_libc
 from harness import Skip, expect
-from tables import FIELDS, called, compare_totals, domain_rows, fail_if, frames_text, losses, matches, row_text
+from tables import FIELDS, called, compare_libc, compare_totals, domain_rows, fail_if, frames_text, losses, matches, row_text
 
 LIBRARIES = "/usr/lib/x86_64-linux-gnu"
 JEMALLOC = f"{LIBRARIES}/libjemalloc.so.2"
@@ -148,6 +148,23 @@ def run(place, spec, arguments=()):
     compare(last, pid, truth, exact_peak, launch)
 
 
+def heaps(place, program):
+    """Blocks that are dropped with their heap: listed as live on, and the snapshot is not complete and says why, until they are forgotten."""
+    target = place.start(argv_of(place, {"program": program}, []))
+    pid = target.told()["pid"]
+    tracer = place.trace("-p", str(pid))
+    target.go()
+    truth = target.told()
+    snapshot = tracer.snapshot()
+    expect(not snapshot["complete"] and snapshot["losses"].pop("heaps_dropped") == truth["facts"]["dropped"],
+           f"heaps were dropped {truth['facts']['dropped']} times: complete {snapshot['complete']}, {snapshot['losses']}")
+    compare_libc({**snapshot, "complete": True}, pid, truth)
+    tracer.clear()
+    fail_if(losses(tracer.snapshot()))
+    target.go()
+    tracer.finish()
+
+
 def stripped(place):
     """A static program without symbols cannot be traced, and that is what is said."""
     target = place.start(argv_of(place, {"program": "glibc_static_stripped"}, []))
@@ -175,5 +192,7 @@ def cases():
         options = [word for name in names for word in ("--without", name)]
         spec = {**CXX_PROGRAMS["jemalloc"], "options": options}
         yield f"allocators/operators, jemalloc, without {' and '.join(names)}", lambda place, spec=spec: run(place, spec)
+    for program in "heaps_mimalloc", "heaps_jemalloc", "heaps_jemalloc_static":
+        yield f"allocators/{program}", lambda place, program=program: heaps(place, program)
     yield "allocators/a stripped one", stripped
     yield "allocators/an unknown one", unknown

@@ -176,6 +176,8 @@ static void test_allocators(void **state)
 	assert_int_equal(dt_site_info(new->site)->shape, DT_SHAPE_NEW);
 	assert_true(new->end_count);
 	assert_non_null(find_plan(&jemalloc, "xallocx"));
+	assert_int_equal(find_plan(&jemalloc, "mallctl")->site, DT_SITE_mallctl);
+	assert_int_equal(find_plan(&jemalloc, "mallctlnametomib")->site, DT_SITE_mallctlnametomib);
 	assert_null(find_plan(&jemalloc, "_Znam"));
 	assert_null(find_plan(&jemalloc, "_ZnwmSt11align_val_t"));
 	assert_null(find_plan(&jemalloc, "_ZdlPv"));
@@ -186,6 +188,7 @@ static void test_allocators(void **state)
 	assert_ptr_equal(find_plan(&mimalloc, "mi_free"), find_plan(&mimalloc, "_ZdlPv"));
 	assert_int_equal(find_plan(&mimalloc, "_ZdlPv")->site, DT_SITE_free);
 	assert_int_equal(find_plan(&mimalloc, "mi_heap_recalloc")->site, DT_SITE_mi_heap_recalloc);
+	assert_int_equal(find_plan(&mimalloc, "mi_heap_destroy")->site, DT_SITE_mi_heap_destroy);
 }
 
 /* What the user names: also symbols that are the file's own. The operators of a library without malloc are left alone. */

@@ -33,6 +33,8 @@ enum role {
 	ROLE_UNTRACK,
 	ROLE_NAME,
 	ROLE_VFORK,
+	ROLE_DROP,
+	ROLE_CONTROL,
 	ROLE_CODE,
 	ROLE_MAPPINGS,
 	ROLE_COUNT,
@@ -55,6 +57,8 @@ static const struct {
 	[ROLE_UNTRACK] = { "untrack_enter", false, false, { true, true, true } },
 	[ROLE_NAME] = { "name_enter", false, false, { true, true, true } },
 	[ROLE_VFORK] = { "vfork_enter", false, false, { true, true, false } }, /* a single probe sees the child's calls, too */
+	[ROLE_DROP] = { "drop_enter", false, false, { true, true, true } },
+	[ROLE_CONTROL] = { "control_enter", false, false, { true, true, true } },
 	[ROLE_CODE] = { "code_enter", false, false, { true, true, true } },
 	[ROLE_MAPPINGS] = { "mappings_enter", false, false, { true, true, true } },
 };
@@ -76,6 +80,10 @@ static bool role_serves(enum role role, enum dt_shape shape)
 		return role == ROLE_NAME;
 	case DT_SHAPE_VFORK:
 		return role == ROLE_VFORK;
+	case DT_SHAPE_DROP:
+		return role == ROLE_DROP;
+	case DT_SHAPE_CONTROL:
+		return role == ROLE_CONTROL;
 	default:
 		return role == ROLE_ALLOC_ENTER || role == ROLE_ALLOC_EXIT || role == ROLE_ALLOC_SESSION;
 	}
@@ -182,7 +190,7 @@ static int collect_places(const struct dt_module *module, const struct dt_attach
 /* Returns before entries: no entry may be seen whose return is not. */
 static const enum role attach_order[] = {
 	ROLE_ALLOC_EXIT, ROLE_ALLOC_ENTER, ROLE_ALLOC_SESSION, ROLE_FREE, ROLE_RELEASE, ROLE_NEW_EXIT, ROLE_NEW_ENTER,
-	ROLE_NAME, ROLE_TRACK, ROLE_UNTRACK, ROLE_VFORK, ROLE_CODE, ROLE_MAPPINGS,
+	ROLE_NAME, ROLE_TRACK, ROLE_UNTRACK, ROLE_VFORK, ROLE_DROP, ROLE_CONTROL, ROLE_CODE, ROLE_MAPPINGS,
 };
 
 int dt_attach_module(const struct dt_attach_target *target, pid_t pid, const struct dt_mapping *mapping,

@@ -79,13 +79,16 @@ static void show_verifier(struct dt_session *session)
 
 static int load_object(struct dt_session *session)
 {
-	DT_FREE char *logs = calloc(16, VERIFIER_LOG_BYTES);
+	DT_FREE char *logs = NULL;
 	struct bpf_program *program;
-	size_t used = 0;
+	size_t count = 0, used = 0;
 	int error;
 
+	bpf_object__for_each_program(program, session->bpf->obj)
+		count++;
+	logs = calloc(count, VERIFIER_LOG_BYTES);
 	bpf_object__for_each_program(program, session->bpf->obj) {
-		if (!logs || used == 16)
+		if (!logs)
 			break;
 		bpf_program__set_log_level(program, VERIFIER_STATISTICS);
 		bpf_program__set_log_buf(program, logs + used++ * VERIFIER_LOG_BYTES, VERIFIER_LOG_BYTES);

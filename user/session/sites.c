@@ -30,7 +30,7 @@ bool dt_shape_returns(enum dt_shape shape)
 
 bool dt_shape_is_booked(enum dt_shape shape)
 {
-	return shape != DT_SHAPE_VFORK;
+	return shape != DT_SHAPE_VFORK && shape != DT_SHAPE_DROP && shape != DT_SHAPE_CONTROL;
 }
 
 /* ---- names ------------------------------------------------------------------------------------------------------- */

@@ -717,7 +717,7 @@ static void start(__u64 seed)
 	next_tgid = 1000;
 	spare_rows_max = (__s64)(seed % 3 * 7);
 	random_state = seed * 0x9e3779b97f4a7c15;
-	epoch = DT_EPOCH_STEP;
+	epoch = seed % 2 ? DT_EPOCH_STEP : DT_EPOCH_STEP * HOST_LATE_SEGMENT;
 	session.bpf = (struct domtrace_bpf *)(uintptr_t)no_bpf;
 	process_rows[DT_PROCESS_ROW_NEW] = *host_process(HOST_TGID); /* so that tracebacks are those of before an exec */
 	prepare_thread(0, HOST_TGID);

@@ -7,6 +7,7 @@
 #include <bpf/libbpf.h>
 
 #include "base/cleanup.h"
+#include "session/clock.h"
 #include "session/images.h"
 #include "session/session.h"
 #include "session/skeleton.h"
@@ -176,20 +177,10 @@ int dt_session_fd(const struct dt_session *session)
 #define REPLACED_MAX 256                /* rows and mappings that wait for their room to be used again */
 #define NAMING_NS 2000000               /* at a time: more tracebacks arrive meanwhile */
 
-#define SEGMENTS_MAX (UINT32_MAX - (1u << 24))
-
-/* Segments have 32 bits. Before they begin anew, and old blocks are taken for new ones, it is over: after 50 days of 1,000 forks a second. */
-static int check_clock(const struct dt_session *session)
-{
-	return DT_EPOCH_SEGMENT(__atomic_load_n(&session->bpf->bss->epoch, __ATOMIC_SEQ_CST)) < SEGMENTS_MAX ? 0 :
-	       dt_log_error(&session->log, -EOVERFLOW, "cannot trace any longer: there have been four thousand million forks, clears and "
-			    "snapshots, which is as far as this trace can count; start domtrace again");
-}
-
 int dt_session_dispatch(struct dt_session *session)
 {
 	DT_SESSION_LOCKED(session);
-	int error = check_clock(session);
+	int error = dt_clock_check(&session->log, __atomic_load_n(&session->bpf->bss->epoch, __ATOMIC_SEQ_CST));
 
 	if (error)
 		return error;

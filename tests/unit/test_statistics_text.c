@@ -151,6 +151,27 @@ static void test_filters_beyond(void **state)
 	}
 }
 
+/* What a difference is not said to be: one of different runs, and one that runs backwards. */
+static void test_pair(void **state)
+{
+	struct dt_snapshot *old = new_sample("/srv/app.py"), *now = new_sample("/srv/app.py");
+
+	(void)state;
+	said[0] = '\0';
+	now->time.tv_nsec = old->time.tv_nsec + 1;
+	dt_snapshot_tell_pair(old, now, &log_to_said);
+	assert_string_equal(said, "");
+	dt_snapshot_tell_pair(now, old, &log_to_said);
+	assert_string_equal(said, "the first snapshot was taken after the second: what grew is shown as shrunk");
+	for (uint32_t i = 0; i < now->process_count; i++)
+		now->processes[i].start_time_ns++;
+	said[0] = '\0';
+	dt_snapshot_tell_pair(old, now, &log_to_said);
+	assert_string_equal(said, "no process is in both snapshots: they are of different runs, whose tracebacks are compared");
+	dt_snapshot_free(old);
+	dt_snapshot_free(now);
+}
+
 /* Files of different processes are one snapshot; the same process twice is refused. */
 static void test_merge(void **state)
 {
@@ -208,7 +229,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_report), cmocka_unit_test(test_diff), cmocka_unit_test(test_cumulative), cmocka_unit_test(test_filters),
-		cmocka_unit_test(test_filters_beyond), cmocka_unit_test(test_merge), cmocka_unit_test(test_export),
+		cmocka_unit_test(test_filters_beyond), cmocka_unit_test(test_pair), cmocka_unit_test(test_merge), cmocka_unit_test(test_export),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -72,13 +72,12 @@ static void cover_finish(struct cover *cover)
 	cover->count = count;
 }
 
-/* How much is covered below an address. */
-static uint64_t covered_below(const struct cover *cover, uint64_t address)
+/* The last span that begins at or below an address; NULL: there is none. */
+static const struct span *find_span(const struct cover *cover, uint64_t address)
 {
-	const struct span *first = cover->spans, *span;
+	const struct span *first = cover->spans;
 	size_t count = cover->count;
 
-	/* The last span that begins at or below it. */
 	while (count) {
 		size_t half = count / 2;
 
@@ -89,17 +88,24 @@ static uint64_t covered_below(const struct cover *cover, uint64_t address)
 			count = half;
 		}
 	}
-	if (first == cover->spans)
-		return 0;
-	span = first - 1;
-	return span->before + ((address < span->end ? address : span->end) - span->start);
+	return first == cover->spans ? NULL : first - 1;
 }
 
+/* How much is covered below an address, given the last span that begins at or below it. */
+static uint64_t covered_below(const struct span *span, uint64_t address)
+{
+	return span ? span->before + ((address < span->end ? address : span->end) - span->start) : 0;
+}
+
+/* Most blocks lie in one span as a whole, or in none, and are searched for once. */
 static uint64_t covered_bytes(const struct cover *cover, const struct dt_layer_block *block)
 {
 	uint64_t end = block_end(block);
+	const struct span *last = end > block->address ? find_span(cover, end - 1) : NULL;
 
-	return end > block->address ? covered_below(cover, end) - covered_below(cover, block->address) : 0;
+	if (!last || last->end <= block->address)
+		return 0;
+	return covered_below(last, end) - covered_below(last->start <= block->address ? last : find_span(cover, block->address), block->address);
 }
 
 static int cover_above(const struct dt_layer *above, size_t above_count, struct cover *ret_cover)

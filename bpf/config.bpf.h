@@ -29,6 +29,18 @@ volatile __u64 traces_full_ns;
 /* Changes whenever one has begun or ended. */
 volatile __u32 image_news;
 
+/* enum dt_turn: who turns the epoch. The marker that did last, and up to which number they may go on. */
+volatile __u32 turn;
+volatile __u32 markers_read;
+
+/* When userspace last showed life (CLOCK_MONOTONIC), and behind which such sign a thread has waited in vain. */
+volatile __u64 markers_life_ns;
+volatile __u64 markers_dead_ns;
+
+/* 1: no thread waits at a marker any more. */
+volatile __u32 markers_closed;
+struct dt_marker marker;
+
 /* What programs note of images, and what userspace tells them of code. Userspace maps and writes these. */
 struct dt_process_state process_states[DT_PROCESSES_MAX];
 struct dt_process process_rows[DT_PROCESS_ROWS];

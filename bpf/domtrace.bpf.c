@@ -12,6 +12,7 @@
  *   process   whose event it is                       image        fork, exec, exit
  *   file      frames in files not yet read            untold       blocks that nobody tells of
  *   stack     each event has its own                atomic       what several change at a time
+ *   marker    lines of a program that want a snapshot
  *
  * The BPF cookie of a probe is the number of its site (sites.def). Programs of alloc_* exist twice: as a pair for
  * kernels where entry and return are attached separately, and as one that gets both (uprobe session, 6.13).
@@ -49,6 +50,7 @@
 #include "untold.bpf.h"
 #include "inflight.bpf.h"
 #include "image.bpf.h"
+#include "marker.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -558,6 +560,37 @@ int mappings_enter(struct pt_regs *ctx)
 		count_add(DT_COUNTER_mappings_lost);
 	if (image->hold && state == LOADER_CONSISTENT && is_main_thread() && kernel_signal_is_free())
 		bpf_send_signal_thread(DT_HOLD_SIGNAL);
+	return 0;
+}
+
+/* ---- markers ----------------------------------------------------------------------------------------------------- */
+
+/* Sleepable: it waits, in steps that give the processor away. */
+SEC("?uprobe.s")
+int marker_enter(struct pt_regs *ctx)
+{
+	struct marker_wait *wait;
+	__u32 slot;
+
+	stack_keep_own(ctx);
+	if (!image_of_thread(thread_find(), &slot) || !image_row(image_state(slot)))
+		return 0;
+	wait = bpf_task_storage_get(&marker_waits, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!wait) {
+		count_add(DT_COUNTER_markers_missed);
+		return 0;
+	}
+	wait->stack = PT_REGS_SP(ctx);
+	wait->slot = slot;
+	wait->image = image_state(slot)->image;
+	marker_read_label(wait, bpf_get_attach_cookie(ctx), PT_REGS_PARM1(ctx));
+	if (!marker_wait_for(wait, MARKER_TURN)) {
+		count_add(DT_COUNTER_markers_missed);
+		return 0;
+	}
+	marker_turn(wait);
+	if (!marker_wait_for(wait, MARKER_READ))
+		count_add(DT_COUNTER_markers_late);
 	return 0;
 }
 

@@ -113,6 +113,14 @@ struct {
 	__type(value, struct dt_thread);
 } threads SEC(".maps");
 
+/* Of threads that have come to markers. */
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct marker_wait);
+} marker_waits SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, DT_COUNTER_COUNT);

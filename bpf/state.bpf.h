@@ -38,6 +38,18 @@ struct dt_thread {
 	struct dt_last lasts[LAST_ROWS]; /* by source */
 };
 
+/* What a thread waits for at a marker (marker.bpf.h). */
+struct marker_wait {
+	__u64 stack;                    /* an address that can be read */
+	__u64 begun_ns;
+	__u32 slot, image;
+	__u32 what;                     /* enum marker_what */
+	__u32 number;                   /* of the marker, when it has turned */
+	__u32 place;
+	__u32 state;                    /* enum marker_state */
+	char label[DT_MARKER_LABEL_BYTES];
+};
+
 #define PAGE_MASK 4095
 
 /* A mapping of a file, as the kernel has it. */

@@ -80,6 +80,8 @@ struct dt_session_opts {
 	const char *user;               /* … its user, by name or number */
 	const char *cgroup;             /* … directory of a cgroup (version 2) that it is in */
 	const char *exe;                /* … path of its executable */
+	bool markers;                   /* a snapshot at each DT_SNAPSHOT (domain.h): dt_session_take_marked(), in the caller's loop, takes them */
+	const char *const *snapshot_at; /* NULL-terminated "FILE:SYMBOL" or "MODULE!SYMBOL": … and at these functions' entries; NULL: none */
 };
 
 /* Loads the BPF programs. -EINVAL: an option is wrong. -EPERM, -ENOTSUP: the machine or the user lacks what it takes. */
@@ -108,27 +110,33 @@ size_t dt_session_running(const struct dt_session *session);
 /* Wait status (waitpid) of the launched command. -EAGAIN: it still runs. -ECHILD: none was launched. */
 int dt_session_command_status(const struct dt_session *session, int *ret_status);
 
-/* `label`: interval, signal, request, final, exit, peak, marker:TEXT. -ESHUTDOWN: tracing has been stopped. */
+/* `label`: interval, signal, request, final, exit, peak, marker:TEXT. -ESHUTDOWN: tracing has been stopped. -EBUSY: as below. */
 int dt_session_take_snapshot(struct dt_session *session, const char *label, struct dt_snapshot **ret_snapshot);
-/* What a snapshot would say but for traces: processes, domains and losses. It has the number of the last snapshot. -ESHUTDOWN. */
+/* What a snapshot would say but for traces: processes, domains and losses. It has the number of the last snapshot. -ESHUTDOWN. -EBUSY: as below. */
 int dt_session_take_totals(struct dt_session *session, struct dt_snapshot **ret_snapshot);
 /*
+ * The snapshot of a thread that has come to a marker (label "marker:TEXT"): the tables as they were at that line. The thread waits there
+ * until they have been read, for a bounded time. -EAGAIN: there is none; dt_session_fd() will tell of the next. When another function
+ * of this group returns -EBUSY, there is one that comes first: take it, and call that function again.
+ */
+int dt_session_take_marked(struct dt_session *session, struct dt_snapshot **ret_snapshot);
+/*
  * The last tables of descendants that have ended (label "exit"); each process is in one such snapshot and then in none. They are
- * gathered for a while, unless `at_once`. -EAGAIN: there are none (yet).
+ * gathered for a while, unless `at_once`. -EAGAIN: there are none (yet). -EBUSY: as above.
  */
 int dt_session_take_ended(struct dt_session *session, bool at_once, struct dt_snapshot **ret_snapshot);
-/* Forgets all blocks; counts start again from zero. */
+/* Forgets all blocks; counts start again from zero. -EBUSY: as above. */
 int dt_session_clear_traces(struct dt_session *session);
 /*
  * Peaks start again from what is live now: those of domains and of tracebacks. -EOVERFLOW: after 65,535 times. -ESHUTDOWN: tracing
- * has been stopped.
+ * has been stopped. -EBUSY: as above.
  */
 int dt_session_reset_peak(struct dt_session *session);
 /*
  * Live bytes now and at most since tracing started, was cleared, or peaks were reset. `pid` 0: of all processes, `domain` NULL: of all
  * domains; 0 where there is nothing. Of several domains or processes the sum of their peaks is told, which need not have been at one
  * time: then the peak is an upper bound, and *ret_peak_exact (which may be NULL) false. Domains contain one another: NumPy's arrays
- * are in blocks of libc, too. Costs as a snapshot does, without names. -ESHUTDOWN: tracing has been stopped.
+ * are in blocks of libc, too. Costs as a snapshot does, without names. -ESHUTDOWN: tracing has been stopped. -EBUSY: as above.
  */
 int dt_session_get_traced_memory(struct dt_session *session, pid_t pid, const char *domain, uint64_t *ret_current_bytes,
 				 uint64_t *ret_peak_bytes, bool *ret_peak_exact);

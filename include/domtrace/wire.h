@@ -521,10 +521,36 @@ struct dt_config {
 	__u32 domains_excluded;         /* 1: all domains but these; 0: only these (all where domain_count is 0) */
 	__u32 domains[DT_DOMAIN_FILTER_MAX];
 	__u32 follow;                   /* enum dt_follow */
-	__u32 reserved;
+	__u32 blocks_are_read;          /* 1: by snapshots, one by one: what dies at a marker is kept */
 	struct dt_choice choice;
 	__u64 pid_namespace_device;     /* of the namespace whose pids the tables use; inode 0: the initial one */
 	__u64 pid_namespace_inode;
+};
+
+/* ---- markers ----------------------------------------------------------------------------------------------- */
+
+/*
+ * A thread that comes to a marker turns the epoch itself: so the tables are of that line, whatever other threads do meanwhile. Between two
+ * turns the half that was closed must be read, so there is one right to turn, which whoever turns holds until it has been.
+ */
+enum dt_turn {
+	DT_TURN_FREE,
+	DT_TURN_MARKER,                 /* a thread at a marker: it is about to turn, or has turned and userspace has not seen it */
+	DT_TURN_SESSION,                /* userspace */
+};
+
+#define DT_MARKER_LABEL_BYTES 64        /* with its NUL; the rest of a longer one is cut off */
+#define DT_MARKER_DECLARED 0            /* dt_marker.place: a DT_SNAPSHOT of include/domtrace/domain.h; others are userspace's numbers */
+
+/* The marker that turned last; who holds the right to turn fills it in. */
+struct dt_marker {
+	__u32 number;                   /* 1, 2, 3 …; written last */
+	__u32 slot;                     /* of the image */
+	__u32 place;                    /* cookie of its probe */
+	__u32 segment;                  /* the last one before the turn */
+	__u64 turned_ns;                /* CLOCK_MONOTONIC */
+	__u64 kept_before, lost_before; /* reading_kept and reading_lost */
+	char label[DT_MARKER_LABEL_BYTES];
 };
 
 /* ---- records of the ring buffer `events` ------------------------------------------------------------------- */
@@ -537,6 +563,7 @@ enum dt_event_type {
 	DT_EVENT_ROWS,                  /* struct dt_event: rows of live blocks grow scarce */
 	DT_EVENT_IMAGE,                 /* struct dt_event: an image has begun or ended; all is in process_states */
 	DT_EVENT_NAME,                  /* struct dt_name_event */
+	DT_EVENT_MARKER,                /* struct dt_event: a thread is at a marker; all is in `marker` */
 };
 
 struct dt_event {
@@ -633,6 +660,7 @@ _Static_assert(sizeof(struct dt_python_layout) == 48, "python layout has padding
 _Static_assert(sizeof(struct dt_interpreter) == 80 + sizeof(struct dt_python_layout), "interpreter has padding");
 _Static_assert(sizeof(struct dt_process) == sizeof(struct dt_interpreter) + 32 + 8 * DT_ALLOCATOR_CALLS_MAX + 24 * DT_UNTOLD_MAX, "process row has padding");
 _Static_assert(sizeof(struct dt_process_state) == 104 && sizeof(struct dt_choice) == 56, "image or choice has padding");
+_Static_assert(sizeof(struct dt_marker) == 40 + DT_MARKER_LABEL_BYTES, "marker has padding");
 _Static_assert(sizeof(struct dt_past_key) == 24, "past rows grew");
 _Static_assert(sizeof(struct dt_mapping_row) == 40 && sizeof(struct dt_unwind_rule) == 8, "unwind tables grew");
 _Static_assert(sizeof(struct dt_file_key) == 16 && sizeof(struct dt_file_row) == 32, "files have padding");

@@ -279,6 +279,37 @@ static long bpf_probe_read_user(void *to, __u32 size, const void *from)
 	return -EFAULT;
 }
 
+static long bpf_probe_read_user_str(void *to, __u32 size, const void *from)
+{
+	char *text = to;
+
+	for (__u32 i = 0; i < size; i++) {
+		if (i + 1 == size)
+			text[i] = '\0';
+		else if (bpf_probe_read_user(&text[i], 1, (const char *)from + i))
+			return -EFAULT;
+		if (!text[i])
+			return i + 1;
+	}
+	return 0;
+}
+
+static long bpf_copy_from_user(void *to, __u32 size, const void *from)
+{
+	return bpf_probe_read_user(to, size, from);
+}
+
+/* What others do while a program waits, once for each turn; not 0: the thread is being killed. */
+static long (*host_wait)(void);
+
+static long bpf_copy_from_user_task(void *to, __u32 size, const void *from, struct task_struct *task, __u64 flags)
+{
+	long killed = host_wait ? host_wait() : 0;
+
+	assert_true(task == bpf_get_current_task_btf() && !flags);
+	return killed ? killed : bpf_probe_read_user(to, size, from);
+}
+
 struct host_thread {
 	struct task_struct task;
 	__u32 tgid;
@@ -288,6 +319,7 @@ struct host_thread {
 	enum dt_site sites[HOST_STACK_WORDS]; /* whose returns are awaited there */
 	bool has_storage;
 	struct dt_thread storage;
+	struct marker_wait wait;
 };
 
 #define HOST_THREADS_MAX 8
@@ -345,9 +377,11 @@ static long bpf_get_ns_current_pid_tgid(__u64 device, __u64 inode, struct bpf_pi
 
 static void *host_task_storage(const void *map, __u64 flags)
 {
-	assert_true(map == &threads);
+	assert_true(map == &threads || map == &marker_waits);
 	if (host_sprung(HOST_STORAGE, map))
 		return NULL;
+	if (map == &marker_waits)
+		return &host_current->wait;
 	if (!host_current->has_storage) {
 		if (!(flags & BPF_LOCAL_STORAGE_GET_F_CREATE))
 			return NULL;
@@ -647,6 +681,10 @@ static inline int host_setup(void **state)
 	unwind_rules[DT_UNWIND_RULE_CHAIN].cfa = DT_CFA_CHAIN;
 	host_time_ns = 1000000000;
 	host_trap = (struct host_trap){ 0 };
+	turn = markers_read = markers_closed = 0;
+	markers_life_ns = markers_dead_ns = 0;
+	memset(&marker, 0, sizeof(marker));
+	host_wait = NULL;
 	host_ring_is_full = host_has_sessions = false;
 	host_frame_pointer = host_range_count = 0;
 	host_signal = host_namespace_tgid = host_uid = 0;

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 
-from harness import PAGE, PROJECT, PYTHON, Skip, expect, seconds
+from harness import PROJECT, PYTHON, expect, seconds
 
 LIBRARY = os.path.join(PROJECT, "tests", "library")
 ALLOCATION = re.compile(r"blocks\[i\] = malloc")
@@ -122,16 +122,6 @@ def wait_for(process, line):
         time.sleep(0.05)
 
 
-def page_in_the_process(place):
-    """What the page's own example prints in its first section."""
-    with open(PAGE, encoding="utf-8") as file:
-        source = re.search(r"^```python\n(.*?)^```", file.read(), re.DOTALL | re.MULTILINE)[1]
-    path = place.path("page.py")
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(source)
-    return run([PYTHON, path])
-
-
 def follow_page(place, argv):
     """What a tracer of the sections prints: a line of its input says that one has been run."""
     target = place.start([PYTHON, os.path.join(LIBRARY, "sections.py")], env=dict(os.environ, PYTHONHASHSEED="0"))
@@ -172,8 +162,7 @@ def page(place):
     sections it runs tracemalloc's own Python code, which takes what lay in the interpreter's free lists, so that objects of np.sum()'s
     call (dictionaries and tuples of its arguments) are new blocks there, and are none where they come from those lists.
     """
-    if not os.path.exists(PAGE):
-        raise Skip(f"{PAGE} is not there")
+    script = place.page_script()
     program = Installed(place).build_shared("page")
     by_library = follow_page(place, lambda pid: [program, str(pid)])
     by_command = follow_page(place, lambda pid: ["/bin/bash", os.path.join(LIBRARY, "page.sh"), str(pid), place.directory])
@@ -183,7 +172,7 @@ def page(place):
     expect(library_error == "no snapshot can be taken: tracing has been stopped\n", f"the program's error is {library_error!r}")
     expect(re.fullmatch(r"domtrace: process \d+ is no domtrace of this user that traces \(any more\)\n", command_error), f"the script's error is {command_error!r}")
     first, second = "================ SNAPSHOT 1 =================\n", "\n================ SNAPSHOT 2 =================\n"
-    own = page_in_the_process(place)
+    own = run([PYTHON, script])
     expect(told.startswith(first) and told.split(second)[0] == own.split(second)[0], f"{told!r} does not begin as {own!r}")
     rest = told.split(second)[1]
     rows, end = rest.split("\n============================================\n")
@@ -223,10 +212,28 @@ def share(place):
         expect(target.wait() == 0, target.stderr())
 
 
+def markers(place):
+    """Snapshots at a program's own markers and at a function of it, by a program that asks for nothing else."""
+    program, workload = Installed(place).build_shared("marked"), place.workload("alloc_markers")
+    for label, options, places in (("marker:0:{:04}", [], []), ("marker:line_reached", ["--call"], [f"{workload}:line_reached"])):
+        target = place.start([workload, "--rounds", "6", *options])
+        tracer = place.start([program, str(target.told()["pid"]), *places])
+        wait_for(tracer, "marked: ready")
+        target.go()
+        rounds = target.told()["threads"][0]["rounds"]
+        target.go()
+        expect(target.wait() == 0, target.stderr())
+        expect(tracer.wait() == 0, f"{tracer} failed: {tracer.stderr()}")
+        told = [json.loads(line) for line in tracer.output().splitlines()]
+        want = [{"label": label.format(i), "sequence": i + 1, "live_bytes": sum(row[1] for row in rows)} for i, rows in enumerate(rounds)]
+        expect(told[:-1] == want and told[-1]["label"] == "final", f"{told}, not {want}")
+
+
 def cases():
     return [
         ("library/exports", exports),
         ("library/example", example),
         ("library/the page's example", page),
         ("library/sessions and threads", share),
+        ("library/markers", markers),
     ]

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """NumPy as it behaves in each release: this machine's on every path of its own, the others' calls replayed."""
 import os
+import subprocess
 
 from harness import PYTHON, WORKLOADS, expect
-from tables import compare_domains, compare_numpy, domain_rows, fail_if, losses
+from tables import FIELDS, compare_domains, compare_numpy, domain_rows, fail_if, losses
 
 TALLY = ("allocations", "allocated_bytes", "frees", "freed_bytes")
 
@@ -108,7 +109,71 @@ def sizes(place):
     expect(target.wait() == 0, target.stderr())
 
 
+def rows_of_script(snapshot, script):
+    """Live blocks and bytes, and allocations and their bytes, of NumPy's domain by line of a script, but for what its imports keep."""
+    rows = {}
+    for frames, _, trace in domain_rows(snapshot, snapshot["processes"][0]["pid"], "tracemalloc", 389047)[1]:
+        lines = [frame["line"] for frame in frames if frame["kind"] == "python" and frame["file"] == script]
+        if not any(frame["kind"] == "python" and frame["function"] == "_find_and_load" for frame in frames):
+            before = rows.get(lines[-1], (0, 0, 0, 0))
+            rows[lines[-1]] = tuple(map(sum, zip(before, (trace[field] for field in FIELDS))))
+    return rows
+
+
+def page(place):
+    """The page's own script, unchanged: it prints what it prints alone, and what it has when it takes its snapshots is known outside, too."""
+    script, printed = place.page_script(), place.path("printed")
+    lines = open(script, encoding="utf-8").read().splitlines()
+    zeros, squares = lines.index("a = np.zeros((nx,ny))") + 1, lines.index("c = np.sum(a*a)") + 1
+    alone = subprocess.run([PYTHON, script], stdout=subprocess.PIPE, check=True).stdout.decode()
+    # What _tracemalloc calls six times for the traces of each snapshot (CPython 3.11, Modules/_tracemalloc.c).
+    tracer = place.trace("-d", "numpy", "--snapshot-at", f"{os.path.realpath(PYTHON)}:_Py_hashtable_foreach", "--",
+                         "/bin/sh", "-c", 'exec "$0" "$1" >"$2"', PYTHON, script, printed)
+    snapshots = tracer.finish()
+    with open(printed, encoding="utf-8") as file:
+        expect(file.read() == alone, "the script printed something else than without a trace")
+    labels = [snapshot["label"] for snapshot in snapshots]
+    expect(labels == ["marker:_Py_hashtable_foreach"] * 12 + ["final"], f"the snapshots are labelled {labels}")
+    first, ended = {zeros: (1, 1200000, 1, 1200000)}, {squares: (0, 0, 2, 1200008)}
+    want = [first] * 6 + [first | ended] * 6 + [ended | {zeros: (0, 0, 1, 1200000)}]
+    found = [rows_of_script(snapshot, script) for snapshot in snapshots]
+    fail_if([f"snapshot {i}: {rows}, not {want[i]}" for i, rows in enumerate(found) if rows != want[i]] +
+            [sentence for snapshot in snapshots for sentence in losses(snapshot)])
+    blocks, size = first[zeros][:2]
+    expect(f"SNAPSHOT 1 =================\n{blocks} memory blocks: {size / 1024:.1f} KiB\n    {lines[zeros - 1]}\n" in alone, f"the script printed {alone!r}")
+
+
+def sections_inside(script):
+    """What tracemalloc prints inside: {label: its rows, as they are printed}."""
+    told, rows = subprocess.run([PYTHON, script, "--tracemalloc"], stdout=subprocess.PIPE, check=True).stdout.decode(), {}
+    for line in told.splitlines():
+        if line.startswith(" "):
+            rows[label].append(line.strip())
+        else:
+            label = line.rstrip(":")
+            rows[label] = []
+    return rows
+
+
+def sections(place):
+    """The demo's script: what tracemalloc has inside at the end of each section, and domtrace outside at a marker there, with tracemalloc off."""
+    script = os.path.join(WORKLOADS, "numpy_sections.py")
+    inside = sections_inside(script)
+    tracer = place.trace("-d", "numpy", "--", PYTHON, script, "--markers", place.workload("libmarker.so"))
+    snapshots = tracer.finish()
+    labels = [snapshot["label"] for snapshot in snapshots]
+    expect(labels == [*(f"marker:{label}" for label in inside), "final"], f"the snapshots are labelled {labels}, inside are {list(inside)}")
+    wrong = []
+    for (label, want), snapshot in zip(inside.items(), snapshots):
+        rows = sorted(f"{blocks} memory blocks: {size / 1024:.1f} KiB, line {line}"
+                      for line, (blocks, size, _, _) in rows_of_script(snapshot, script).items() if blocks)
+        wrong += losses(snapshot) + ([f"{label}: {rows}, inside {want}"] if rows != sorted(want) or not want else [])
+    fail_if(wrong)
+
+
 def cases():
+    yield "numpy/both sections, inside and outside", sections
+    yield "numpy/the page's own script", page
     yield "numpy/size classes", sizes
     yield "numpy/the calls of each release", lambda place: releases(place, 0, "-d", "numpy")
     yield "numpy/the calls of each release, libc traced", lambda place: releases(place, 0, "-d", "numpy", "-d", "libc")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""The companion library's workload: both domains, whole, at the end of both of its sections."""
+"""The companion library's workload: both domains, whole, at both of its markers."""
 from harness import expect
 from tables import FIELDS, compare_rows, compare_totals, domain_rows, fail_if, losses
 
@@ -26,13 +26,14 @@ def compare(snapshot, pid, libc, simd, exact_peak):
         number = libc["counters"][name] + simd["counters"][name]
         if snapshot["counters"].get(name) != number:
             wrong.append(f"counters.{name} is {snapshot['counters'].get(name)}, not {number}")
-    fail_if([f"snapshot {snapshot['sequence']}: {sentence}" for sentence in wrong])
+    fail_if([f"{snapshot['label']}: {sentence}" for sentence in wrong])
 
 
 def sections(place, rounds, threads, clear, launch):
     argv = [place.workload("simd_example"), *SHAPE, "--rounds", str(rounds), "--threads", str(threads), *(["--clear"] if clear else [])]
     if launch:
-        tracer = target = place.trace("--stack", "native", "--", *argv)
+        # Reports go to the pipe that the program writes to: short ones go there at once, and lie beside its lines, not in them.
+        tracer = target = place.trace("--stack", "native", "--top", "1", "--", *argv)
         pid = target.told()["pid"]
         tracer.clear()
     else:
@@ -42,7 +43,10 @@ def sections(place, rounds, threads, clear, launch):
     for number in range(2 * rounds):
         target.go()
         libc, simd = target.told(), target.told()
-        compare(tracer.snapshot(), pid, libc, simd, threads == 1)
+        snapshot = tracer.poll(lambda: tracer.snapshots()[number:], "snapshot at a marker")[0]
+        label = f"marker:section {number % 2 + 1}"
+        expect(snapshot["label"] == label, f"a snapshot is labelled {snapshot['label']}, not {label}")
+        compare(snapshot, pid, libc, simd, threads == 1)
         if clear and not number % 2:
             tracer.clear()
     target.go()

@@ -35,6 +35,8 @@ SELECTION = {
     "case_libc": EveryBut(("libc/random", "libc/features")),
     # The same programs of the kernel as the command's; what is new is how they are linked.
     "case_library": (),
+    # One processor: the thread at the marker and domtrace share it, and those that allocate.
+    "case_markers": ("markers/beside threads that allocate", "markers/the program is killed"),
     "case_names": ("names/another mount namespace, raw",),
     "case_numpy": ("numpy/every path, tracemalloc off",),
     # bcc compiles for minutes, and sees what the kernel's own probes see.
@@ -59,7 +61,7 @@ SELECTION = {
 
 # What --without can leave out, and since when Linux has it; always: it needs nothing of the kernel.
 ALWAYS = (0, 0)
-FEATURES = {"session": (6, 13), "multi": (6, 6), "cheap-sites": ALWAYS}
+FEATURES = {"session": (6, 13), "multi": (6, 6), "cheap-sites": ALWAYS, "markers": ALWAYS}
 
 
 def select(cases_of):

@@ -2,6 +2,7 @@
 """Drives a workload and a tracer side by side. Every wait is bounded, and only processes started here are signalled."""
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -66,6 +67,17 @@ class Place:
     @property
     def domtrace(self):
         return os.path.join(self.build, "user", "domtrace")
+
+    def page_script(self):
+        """The script of NumPy's page, as a file."""
+        if not os.path.exists(PAGE):
+            raise Skip(f"{PAGE} is not there")
+        with open(PAGE, encoding="utf-8") as file:
+            source = re.search(r"^```python\n(.*?)^```", file.read(), re.DOTALL | re.MULTILINE)[1]
+        path = self.path("page.py")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(source)
+        return path
 
     def workload(self, name):
         path = os.path.join(self.build, "tests", "workload", name)

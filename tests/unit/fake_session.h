@@ -40,6 +40,8 @@ struct fake {
 	int new_error, open_error, add_error, launch_error, drop_error, dispatch_error, take_error, write_error, report_error;
 	int sites_error, doctor_error, able;
 	size_t running;                         /* processes */
+	size_t marked;                          /* snapshots of markers */
+	bool marked_first;                      /* one comes when another snapshot, or a clear, is asked for */
 	size_t ended;                           /* snapshots of processes that have ended */
 	int command_status;                     /* wait status, if command_ended */
 	bool command_ended;
@@ -173,6 +175,8 @@ int dt_session_dispatch(struct dt_session *session)
 
 	(void)session;
 	eventfd_read(fake->event_fd, &events);
+	if (fake->marked)               /* of that only dt_session_take_marked() is told */
+		fake_wake();
 	return fake->dispatch_error;
 }
 
@@ -196,15 +200,39 @@ int dt_session_command_status(const struct dt_session *session, int *ret_status)
 	return 0;
 }
 
+/* A marker comes before whatever else wants the tables, once. */
+static inline bool fake_marker_is_first(void)
+{
+	bool is_first = fake->marked_first;
+
+	fake->marked_first = false;
+	fake->marked += is_first;
+	return is_first;
+}
+
 int dt_session_take_snapshot(struct dt_session *session, const char *label, struct dt_snapshot **ret_snapshot)
 {
 	char word[32];
 
 	(void)session;
+	if (fake_marker_is_first())
+		return -EBUSY;
 	snprintf(word, sizeof(word), "take:%s", label);
 	fake_write(word);
 	if (fake->take_error)
 		return fake->take_error;
+	*ret_snapshot = malloc(sizeof(**ret_snapshot));
+	(*ret_snapshot)->number = ++fake->snapshots;
+	return 0;
+}
+
+int dt_session_take_marked(struct dt_session *session, struct dt_snapshot **ret_snapshot)
+{
+	(void)session;
+	if (!fake->marked)
+		return -EAGAIN;
+	fake->marked--;
+	fake_write("take_marked");
 	*ret_snapshot = malloc(sizeof(**ret_snapshot));
 	(*ret_snapshot)->number = ++fake->snapshots;
 	return 0;
@@ -225,6 +253,8 @@ int dt_session_take_ended(struct dt_session *session, bool at_once, struct dt_sn
 int dt_session_clear_traces(struct dt_session *session)
 {
 	(void)session;
+	if (fake_marker_is_first())
+		return -EBUSY;
 	fake_write("clear");
 	return 0;
 }
@@ -232,6 +262,8 @@ int dt_session_clear_traces(struct dt_session *session)
 int dt_session_reset_peak(struct dt_session *session)
 {
 	(void)session;
+	if (fake_marker_is_first())
+		return -EBUSY;
 	fake_write("reset_peak");
 	return 0;
 }
@@ -239,6 +271,8 @@ int dt_session_reset_peak(struct dt_session *session)
 int dt_session_take_totals(struct dt_session *session, struct dt_snapshot **ret_snapshot)
 {
 	(void)session;
+	if (fake_marker_is_first())
+		return -EBUSY;
 	fake_write("totals");
 	if (fake->take_error)
 		return fake->take_error;

@@ -211,6 +211,60 @@ static void test_nohup(void **state)
 	signal(SIGHUP, SIG_DFL);
 }
 
+/* ---- markers ----------------------------------------------------------------------------------------------- */
+
+static void wake_for_marker(void)
+{
+	fake->marked = 1;
+	fake_wake();
+}
+
+static void hook_marker(const char *word)
+{
+	if (!strcmp(word, "ready"))
+		wake_for_marker();
+	else if (!strcmp(word, "report:1"))
+		raise(SIGTERM);
+}
+
+static void test_marker(void **state)
+{
+	(void)state;
+	check(&(struct dt_watch_opts){ .output = an_output() }, hook_marker, 0,
+	      "ready take_marked write:1 report:1 take:final write:2 report:2 stop");
+}
+
+/* A marker comes first, whatever is asked for, and is told first. */
+static void hook_markers_first(const char *word)
+{
+	bool is_ready = !strcmp(word, "ready"), is_taken = !strcmp(word, "report:2"), is_clear = !strcmp(word, "info");
+
+	fake->marked_first = fake->marked_first || is_ready || is_taken || is_clear;
+	if (is_ready || is_taken || is_clear)
+		raise(is_ready ? SIGUSR1 : is_taken ? SIGUSR2 : SIGTERM);
+}
+
+static void test_markers_first(void **state)
+{
+	(void)state;
+	check(&(struct dt_watch_opts){ .output = an_output() }, hook_markers_first, 0,
+	      "ready take_marked write:1 report:1 take:signal write:2 report:2 take_marked write:3 report:3 clear info "
+	      "take_marked write:4 report:4 take:final write:5 report:5 stop");
+}
+
+static void hook_markers_between(const char *word)
+{
+	if (!strcmp(word, "report:1") || !strcmp(word, "report:2"))
+		wake_for_marker();
+}
+
+static void test_markers_are_not_counted(void **state)
+{
+	(void)state;
+	check(&(struct dt_watch_opts){ .interval_ns = 50 * MS, .count = 2 }, hook_markers_between, 0,
+	      "ready take:interval report:1 take_marked report:2 take_marked report:3 take:interval report:4 stop");
+}
+
 /* ---- time -------------------------------------------------------------------------------------------------- */
 
 static void test_count(void **state)
@@ -487,6 +541,23 @@ static void test_requests(void **state)
 		       "domtrace/1 done 11|snapshot 2");
 }
 
+static void hook_requests_at_markers(const char *word)
+{
+	bool is_ready = !strcmp(word, "ready"), is_told = !strcmp(word, "totals"), is_reset = !strcmp(word, "reset_peak");
+
+	fake->marked_first = fake->marked_first || is_ready || is_told;
+	if (is_ready || is_told || is_reset)
+		ask(is_ready ? DT_REQUEST_STATUS : is_told ? DT_REQUEST_RESET_PEAK : DT_REQUEST_STOP);
+}
+
+static void test_requests_at_markers(void **state)
+{
+	(void)state;
+	check_requests(&(struct dt_watch_opts){ .output = an_output(), .output_name = "/out" }, hook_requests_at_markers, 0,
+		       "ready take_marked write:1 report:1 totals take_marked write:2 report:2 reset_peak info take:final write:3 report:3 stop "
+		       "domtrace/1 done 17|text 1 /out 4096 domtrace/1 done 0 domtrace/1 done 11|snapshot 3");
+}
+
 static void hook_failing_snapshot(const char *word)
 {
 	if (!strcmp(word, "ready"))
@@ -569,12 +640,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(test_signals_that_end), CASE(test_all_signals), CASE(test_second_interrupt), CASE(test_nohup),
+		CASE(test_marker), CASE(test_markers_first), CASE(test_markers_are_not_counted),
 		CASE(test_count), CASE(test_duration), CASE(test_duration_wins_over_interval),
 		CASE(test_interval_before_duration), CASE(test_endless_times), CASE(test_slow_snapshot),
 		CASE(test_process_exits), CASE(test_process_gone_before), CASE(test_dispatch_fails),
 		CASE(test_disk_full_once), CASE(test_snapshot_fails_once), CASE(test_report_fails),
 		CASE(test_report_fails_with_output), CASE(test_command_ends), CASE(test_signal_is_passed_on),
-		CASE(test_command_outlives_trace), CASE(test_terminal_interrupt), CASE(test_requests), CASE(test_request_fails),
+		CASE(test_command_outlives_trace), CASE(test_terminal_interrupt), CASE(test_requests), CASE(test_requests_at_markers), CASE(test_request_fails),
 		CASE(test_stop_with_command), CASE(test_keep),
 	};
 

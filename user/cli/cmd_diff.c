@@ -65,8 +65,10 @@ static int compare_processes(const struct dt_options *options, const struct dt_l
 	DT_CLEANUP(cleanup_snapshot) struct dt_snapshot *snapshot = NULL;
 	struct dt_watch_opts watch = { .log = log, .duration_ns = options->over_ns, .keep = keep, .context = &snapshot };
 	pid_t command = 0;
-	int error = dt_session_new(&opts, &session);
+	int error;
 
+	opts.markers = false;           /* the two ends are what is compared */
+	error = dt_session_new(&opts, &session);
 	if (error)
 		return error;
 	if (dt_tracer_attach(options, log, session, &command))

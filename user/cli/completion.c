@@ -16,6 +16,7 @@ static const struct {
 	{ "PID[,PID...]", DT_VALUE_PROCESS },
 	{ "FILE", DT_VALUE_FILE },
 	{ "FILE[:PREFIX]", DT_VALUE_FILE },
+	{ "FILE:SYMBOL", DT_VALUE_FILE },
 	{ "DIRECTORY", DT_VALUE_DIRECTORY },
 	{ "USER", DT_VALUE_USER },
 	{ "FEATURE", DT_VALUE_WORDS },

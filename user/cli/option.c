@@ -196,6 +196,8 @@ const struct dt_option dt_option_table[DT_OPTION_COUNT + 1] = {
 	  "stop after so long" },
 	{ 0, "over", "DURATION", DIFF, set_duration, AT(over_ns), 0, 0, "a number above 0 and ms, s, m, h or d, as 60s",
 	  "with -p: what changes in so long, as 500ms, 60s, 5m or 1h" },
+	{ 0, "snapshot-at", "FILE:SYMBOL", TRACE, set_list, AT(snapshot_at), 0, 0, "a file and a function of it",
+	  "a snapshot whenever a thread comes to this function, which waits there for it; also MODULE!SYMBOL; repeatable" },
 	{ 0, "older-than", "DURATION", TRACE, set_duration, AT(older_than_ns), 0, 0, "a number above 0 and ms, s, m, h or d, as 60s",
 	  "show only live blocks that are at least so old, as 250ms, 60s, 5m or 1h: what may have leaked" },
 	{ 0, "sizes", NULL, TRACE, set_true, AT(sizes), 0, 0, NULL,

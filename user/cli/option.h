@@ -21,7 +21,7 @@ struct dt_option {
 	const char *help;
 };
 
-#define DT_OPTION_COUNT 36
+#define DT_OPTION_COUNT 37
 /* The row behind the last has no name. */
 extern const struct dt_option dt_option_table[DT_OPTION_COUNT + 1];
 extern const char *const dt_command_names[DT_COMMAND_COUNT_];

@@ -226,6 +226,7 @@ void dt_options_clear(struct dt_options *options)
 	free(options->without);
 	free(options->tables);
 	free(options->allocators);
+	free(options->snapshot_at);
 	free(options->filters);
 	*options = (struct dt_options){ 0 };
 }
@@ -252,6 +253,8 @@ struct dt_session_opts dt_options_session(const struct dt_options *options, cons
 		.user = options->user,
 		.cgroup = options->cgroup,
 		.exe = options->exe,
+		.markers = true,
+		.snapshot_at = (const char *const *)options->snapshot_at,
 	};
 }
 

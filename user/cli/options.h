@@ -28,7 +28,7 @@ struct dt_options {
 	enum dt_log_level verbosity;    /* levels above it are not shown */
 	pid_t *pids;                    /* each once */
 	size_t pid_count;
-	const char **domains, **without, **allocators, **tables; /* NULL-terminated, or NULL */
+	const char **domains, **without, **allocators, **tables, **snapshot_at; /* NULL-terminated, or NULL */
 	uint64_t interval_ns, duration_ns, over_ns;
 	uint64_t older_than_ns;
 	uint64_t count;

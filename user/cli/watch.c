@@ -71,33 +71,59 @@ static void cleanup_snapshot(struct dt_snapshot **snapshot)
 	dt_snapshot_free(*snapshot);
 }
 
-/* The number of the snapshot in *ret_sequence, once it is written down. */
+/* What is to be shown or kept of a snapshot. Its number is in *ret_sequence, once it is written down. */
+static int show(struct watch *watch, struct dt_snapshot **snapshot, uint64_t *ret_sequence)
+{
+	struct dt_snapshot_info info = { .size = sizeof(info) };
+	int error = 0;
+
+	*ret_sequence = dt_snapshot_get_info(*snapshot, &info) ? 0 : info.sequence;
+	if (watch->opts->output)
+		error = dt_output_write(watch->opts->output, *snapshot);
+	note(watch, error);
+	if (!watch->mute && watch->opts->report)
+		report(watch, *snapshot);
+	if (watch->opts->keep)
+		watch->opts->keep(watch->opts->context, DT_TAKE(*snapshot));
+	return error;
+}
+
+/* One of a thread that waits at a marker. False: there is none. */
+static bool take_marked(struct watch *watch)
+{
+	DT_CLEANUP(cleanup_snapshot) struct dt_snapshot *snapshot = NULL;
+	int error = dt_session_take_marked(watch->opts->session, &snapshot);
+	uint64_t sequence;
+
+	if (error == -EAGAIN)
+		return false;
+	note(watch, error);
+	if (!error)
+		show(watch, &snapshot, &sequence);
+	return true;
+}
+
 static int take(struct watch *watch, const char *label, uint64_t *ret_sequence)
 {
 	DT_CLEANUP(cleanup_snapshot) struct dt_snapshot *snapshot = NULL;
-	struct dt_snapshot_info info = { .size = sizeof(info) };
-	int error = dt_session_take_snapshot(watch->opts->session, label, &snapshot);
+	int error;
 
+	do
+		error = dt_session_take_snapshot(watch->opts->session, label, &snapshot);
+	while (error == -EBUSY && take_marked(watch));
 	note(watch, error);
-	if (error)
-		return error;
-	*ret_sequence = dt_snapshot_get_info(snapshot, &info) ? 0 : info.sequence;
-	if (watch->opts->output)
-		error = dt_output_write(watch->opts->output, snapshot);
-	note(watch, error);
-	if (!watch->mute && watch->opts->report)
-		report(watch, snapshot);
-	if (watch->opts->keep)
-		watch->opts->keep(watch->opts->context, DT_TAKE(snapshot));
-	return error;
+	return error ? error : show(watch, &snapshot, ret_sequence);
 }
 
 /* Those that have ended: what they had goes to the file, before it leaves the tables. */
 static void take_ended(struct watch *watch, bool at_once)
 {
 	DT_CLEANUP(cleanup_snapshot) struct dt_snapshot *snapshot = NULL;
-	int error = dt_session_take_ended(watch->opts->session, at_once, &snapshot);
+	int error;
 
+	do
+		error = dt_session_take_ended(watch->opts->session, at_once, &snapshot);
+	while (error == -EBUSY && take_marked(watch));
 	if (error && error != -EAGAIN)
 		note(watch, error);
 	if (!error && watch->opts->output)
@@ -118,6 +144,7 @@ static int finish_with(struct watch *watch, uint64_t *ret_sequence)
 {
 	int error;
 
+	take_marked(watch);
 	take_ended(watch, true);
 	error = take(watch, "final", ret_sequence);
 	stop(watch);
@@ -244,8 +271,11 @@ static void end_by_signal(struct watch *watch, const struct signalfd_siginfo *in
 
 static int clear_traces(struct watch *watch)
 {
-	int error = dt_session_clear_traces(watch->opts->session);
+	int error;
 
+	do
+		error = dt_session_clear_traces(watch->opts->session);
+	while (error == -EBUSY && take_marked(watch));
 	note(watch, error);
 	if (!error)
 		dt_log_info(watch->opts->log, "traces cleared; counts start again from zero");
@@ -308,8 +338,11 @@ static int end_by_request(struct watch *watch, uint64_t *ret_sequence)
 
 static int reset_peak(struct watch *watch)
 {
-	int error = dt_session_reset_peak(watch->opts->session);
+	int error;
 
+	do
+		error = dt_session_reset_peak(watch->opts->session);
+	while (error == -EBUSY && take_marked(watch));
 	note(watch, error);
 	if (!error)
 		dt_log_info(watch->opts->log, "peaks start again from what is live");
@@ -334,8 +367,11 @@ static int write_status(struct watch *watch, bool json, FILE *out)
 	char path[2 * PATH_MAX];
 	struct dt_status_opts opts = { .size = sizeof(opts), .json = json, .file = name_output(watch, path) };
 	struct dt_tracer_memory memory = { .size = sizeof(memory) };
-	int error = dt_session_take_totals(watch->opts->session, &totals);
+	int error;
 
+	do
+		error = dt_session_take_totals(watch->opts->session, &totals);
+	while (error == -EBUSY && take_marked(watch));
 	if (!error)
 		error = dt_session_get_tracer_memory(watch->opts->session, &memory);
 	opts.kernel_bytes = memory.kernel_bytes;
@@ -395,6 +431,9 @@ static int wait_once(struct watch *watch)
 
 	if (poll(fds, COUNT, -1) < 0)
 		return errno == EINTR ? 0 : dt_log_error(watch->opts->log, -errno, "cannot wait for events: %s", strerror(errno));
+	/* Threads at markers first: they wait for it. */
+	if (fds[SESSION].revents && watch->tracing && take_marked(watch) && watch->mute && !watch->opts->output)
+		stop(watch);
 	if (fds[SESSION].revents)
 		error = dt_session_dispatch(watch->opts->session);
 	if (watch->tracing && !error)

@@ -37,13 +37,17 @@ static int read_figures(struct dt_session *session, struct dt_snapshot *snapshot
 	struct timespec now;
 	size_t count;
 	uint32_t index;
-	int error = dt_session_read_tables(session, snapshot, &now, &reading), ended;
+	int error = dt_session_begin_turn(session), ended;
 
+	if (error)
+		return error;
+	error = dt_session_read_tables(session, NULL, snapshot, &now, &reading);
 	ended = dt_reading_end(session, &reading);
 	error = error ? error : ended;
 	chosen = dt_session_choose_processes(session, false, &count);
 	if (!error)
 		error = chosen ? dt_inherit_find(session->bpf, &session->live, chosen, count, session->tracebacks) : -ENOMEM;
+	dt_session_release_turn(session);
 	for (size_t i = 0; i < count && !error; i++)
 		error = dt_snapshot_add_process(snapshot, &(struct dt_snapshot_process){ .pid = chosen[i]->pid }, &index);
 	return error ? error : dt_collect_fill(session->collect, &session->domains, chosen, count, session->tracebacks, &nothing, snapshot);
@@ -82,6 +86,8 @@ int dt_session_get_traced_memory(struct dt_session *session, pid_t pid, const ch
 	error = dt_snapshot_new(&snapshot);
 	if (!error)
 		error = read_figures(session, snapshot);
+	if (error == -EBUSY)
+		return error;
 	if (error)
 		return dt_log_error(&session->log, error, "cannot read the traced memory: %s", strerror(-error));
 	sum_up(snapshot, pid, domain, &current, &peak, &exact);

@@ -37,6 +37,7 @@ enum role {
 	ROLE_CONTROL,
 	ROLE_CODE,
 	ROLE_MAPPINGS,
+	ROLE_MARKER,
 	ROLE_COUNT,
 };
 
@@ -61,6 +62,7 @@ static const struct {
 	[ROLE_CONTROL] = { "control_enter", false, false, { true, true, true } },
 	[ROLE_CODE] = { "code_enter", false, false, { true, true, true } },
 	[ROLE_MAPPINGS] = { "mappings_enter", false, false, { true, true, true } },
+	[ROLE_MARKER] = { "marker_enter", false, false, { true, true, true } }, /* if they are asked for */
 };
 
 static bool role_serves(enum role role, enum dt_shape shape)
@@ -96,7 +98,7 @@ static int role_attach_type(enum role role, enum dt_attach_method method)
 	return roles[role].session ? DT_BPF_TRACE_UPROBE_SESSION : DT_BPF_TRACE_UPROBE_MULTI;
 }
 
-int dt_attach_prepare(struct domtrace_bpf *bpf, enum dt_attach_method method)
+int dt_attach_prepare(struct domtrace_bpf *bpf, enum dt_attach_method method, bool markers)
 {
 	for (enum role role = 0; role < ROLE_COUNT; role++) {
 		struct bpf_program *program = bpf_object__find_program_by_name(bpf->obj, roles[role].name);
@@ -104,7 +106,7 @@ int dt_attach_prepare(struct domtrace_bpf *bpf, enum dt_attach_method method)
 
 		if (!program)
 			return -ENOENT;
-		error = bpf_program__set_autoload(program, roles[role].methods[method]);
+		error = bpf_program__set_autoload(program, roles[role].methods[method] && (markers || role != ROLE_MARKER));
 		if (!error)
 			error = bpf_program__set_expected_attach_type(program, (enum bpf_attach_type)role_attach_type(role, method));
 		if (error)
@@ -179,6 +181,8 @@ static int collect_places(const struct dt_module *module, const struct dt_attach
 		for (size_t end = 0; role == ROLE_NEW_EXIT && end < plan->end_count; end++)
 			add_place(places, plan->end_offsets[end], plan->cookie, &full);
 	}
+	for (size_t i = 0; i < module->marker_count && role == ROLE_MARKER; i++)
+		add_place(places, module->markers[i].offset, module->markers[i].cookie, &full);
 	place = find_place(module, filter, role);
 	if (place && !dt_elf_vaddr_to_offset(module->elf, place, &places->offsets[0])) {
 		places->cookies[0] = 0;
@@ -190,7 +194,7 @@ static int collect_places(const struct dt_module *module, const struct dt_attach
 /* Returns before entries: no entry may be seen whose return is not. */
 static const enum role attach_order[] = {
 	ROLE_ALLOC_EXIT, ROLE_ALLOC_ENTER, ROLE_ALLOC_SESSION, ROLE_FREE, ROLE_RELEASE, ROLE_NEW_EXIT, ROLE_NEW_ENTER,
-	ROLE_NAME, ROLE_TRACK, ROLE_UNTRACK, ROLE_VFORK, ROLE_DROP, ROLE_CONTROL, ROLE_CODE, ROLE_MAPPINGS,
+	ROLE_NAME, ROLE_TRACK, ROLE_UNTRACK, ROLE_VFORK, ROLE_DROP, ROLE_CONTROL, ROLE_CODE, ROLE_MAPPINGS, ROLE_MARKER,
 };
 
 int dt_attach_module(const struct dt_attach_target *target, pid_t pid, const struct dt_mapping *mapping,

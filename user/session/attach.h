@@ -27,7 +27,7 @@ struct dt_attach_filter {
 };
 
 /* Chooses, before load, which programs are loaded and how they will be attached. */
-int dt_attach_prepare(struct domtrace_bpf *bpf, enum dt_attach_method method);
+int dt_attach_prepare(struct domtrace_bpf *bpf, enum dt_attach_method method, bool markers);
 
 /* How a session attaches. */
 struct dt_attach_target {

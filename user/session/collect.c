@@ -58,6 +58,31 @@ void dt_collect_free(struct dt_collect *collect)
 	free(collect);
 }
 
+int dt_collect_copy(const struct dt_collect *collect, struct dt_traced *const by_slot[DT_PROCESSES_MAX], struct dt_collect **ret_copy)
+{
+	struct dt_collect *copy = calloc(1, sizeof(*copy));
+
+	if (!copy)
+		return -ENOMEM;
+	copy->barrier_fd = copy->barrier_inner_fd = -1;
+	copy->peak_zero = collect->peak_zero;
+	for (const struct dt_collect_row *row = collect->rows; row; row = row->hh.next) {
+		struct dt_collect_row *copied = by_slot[dt_owner_slot(&row->key.owner)] ? malloc(sizeof(*copied)) : NULL;
+
+		if (!by_slot[dt_owner_slot(&row->key.owner)])
+			continue;
+		if (!copied) {
+			dt_collect_free(copy);
+			return -ENOMEM;
+		}
+		copied->key = row->key;
+		memcpy(copied->half, row->half, sizeof(copied->half));
+		HASH_ADD(hh, copy->rows, key, sizeof(copied->key), copied);
+	}
+	*ret_copy = copy;
+	return 0;
+}
+
 /*
  * The kernel promises that an update of a map of maps returns only when no program can use the old inner map any more
  * (kernel 1ae80cf31938 "bpf: wait for running BPF programs when updating map-in-map"): it waits for all that run.

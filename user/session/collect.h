@@ -45,6 +45,16 @@ int dt_collect_read(struct dt_collect *collect);
 int dt_collect_fill(struct dt_collect *collect, struct dt_domains *domains, struct dt_traced *const *processes, size_t count,
 		    struct dt_tracebacks *tracebacks, const struct dt_reading *reading, struct dt_snapshot *snapshot);
 /*
+ * The same in two steps, for tables that may be read again before the names are there: dt_fill_new() adds the domains and the counters, and
+ * keeps what dt_fill_traces() needs for the rest. Processes, snapshot and `domains` must outlive it. `kept`: the tables may be read in
+ * between; else dt_fill_traces() must come before that.
+ */
+struct dt_fill;
+int dt_fill_new(struct dt_collect *collect, struct dt_domains *domains, struct dt_traced *const *processes, size_t count, bool kept,
+		struct dt_snapshot *snapshot, struct dt_fill **ret_fill);
+int dt_fill_traces(struct dt_fill *fill, struct dt_tracebacks *tracebacks, const struct dt_reading *reading);
+void dt_fill_free(struct dt_fill *fill);
+/*
  * Peaks start again from what is there: all that events see that begin later. Returns when those have ended that began before.
  * -EOVERFLOW: that has been done too often.
  */

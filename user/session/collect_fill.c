@@ -57,8 +57,9 @@ static uint64_t owner_key(const struct dt_owner *owner)
 }
 
 /* What is being filled, and what has been found on the way. */
-struct fill {
+struct dt_fill {
 	struct dt_collect *collect;
+	struct dt_collect *copy;        /* that one, if it is ours; NULL: it is not */
 	struct dt_domains *asked;
 	struct dt_tracebacks *tracebacks;
 	struct dt_snapshot *snapshot;
@@ -104,19 +105,19 @@ static void set_domain(struct dt_snapshot_domain *domain, const struct dt_tally 
 }
 
 /* The name of a domain. False: it is one that a program declares, and not wanted. */
-static bool name_domain(const struct fill *fill, const struct dt_owner *owner, enum dt_source source, char name[DT_DECLARED_SHOWN_SIZE])
+static bool name_domain(const struct dt_fill *fill, const struct dt_owner *owner, enum dt_source source, char name[DT_DECLARED_SHOWN_SIZE])
 {
 	dt_declared_show(&fill->by_slot[dt_owner_slot(owner)]->declared, source, owner->domain, name);
 	return source != DT_SOURCE_DECLARED || dt_domains_meet(fill->asked, name);
 }
 
-static bool is_left_out(const struct fill *fill, const struct dt_owner *owner)
+static bool is_left_out(const struct dt_fill *fill, const struct dt_owner *owner)
 {
 	return index_find(fill->left_out, owner_key(owner), 0);
 }
 
 /* Adds to the row of a domain, which is made when it is not there: what was inherited, and what came and went since. */
-static int add_domain(struct fill *fill, const struct dt_owner *owner, struct dt_tally tally)
+static int add_domain(struct dt_fill *fill, const struct dt_owner *owner, struct dt_tally tally)
 {
 	const struct index *known = index_find(fill->domains, owner_key(owner), 0);
 	char name[DT_DECLARED_SHOWN_SIZE];
@@ -161,7 +162,7 @@ static void add_figures(struct dt_snapshot_trace *to, const struct dt_snapshot_t
  * Adds a trace, or adds to the one that its traceback has already: what was inherited and what came since; and tracebacks that
  * differ only behind the frame where they were cut, whose peak is then at most the sum of theirs.
  */
-static int add_trace(struct fill *fill, const struct dt_owner *owner, uint64_t number, const struct dt_tally *tally)
+static int add_trace(struct dt_fill *fill, const struct dt_owner *owner, uint64_t number, const struct dt_tally *tally)
 {
 	const struct index *domain = index_find(fill->domains, owner_key(owner), 0), *same;
 	struct dt_snapshot_trace trace = {
@@ -226,7 +227,7 @@ static bool is_below_zero(const struct dt_collect *collect, const struct dt_coll
  * An heir for whose rows `traces` has no room books the ends of inherited blocks on its row without a traceback. Which of the
  * inherited tracebacks those were of is not known any more: where more went from that row than came, all of them are told as that row.
  */
-static int fold_inherited(struct fill *fill)
+static int fold_inherited(struct dt_fill *fill)
 {
 	struct dt_collect_row *row, *next;
 	int error = 0;
@@ -245,7 +246,7 @@ static int fold_inherited(struct fill *fill)
 }
 
 /* What a process inherited, as if it had allocated it itself when it began. */
-static int add_inherited(struct fill *fill, const struct dt_traced *traced, bool totals)
+static int add_inherited(struct dt_fill *fill, const struct dt_traced *traced, bool totals)
 {
 	int error = 0;
 
@@ -259,7 +260,7 @@ static int add_inherited(struct fill *fill, const struct dt_traced *traced, bool
 }
 
 /* Domains first (their totals), then traces. */
-static int fill_pass(struct fill *fill, bool totals)
+static int fill_pass(struct dt_fill *fill, bool totals)
 {
 	struct dt_collect_row *row, *next;
 	int error = 0;
@@ -283,7 +284,7 @@ static int fill_pass(struct fill *fill, bool totals)
 }
 
 /* Blocks that were read are among those that are there: on the rows of their domain and of their traceback, which there are. */
-static int add_blocks(struct fill *fill, const struct dt_blocks *blocks, uint32_t *ret_trace)
+static int add_blocks(struct dt_fill *fill, const struct dt_blocks *blocks, uint32_t *ret_trace)
 {
 	const struct index *domain = index_find(fill->domains, owner_key(&blocks->owner), 0), *trace = NULL;
 	uint64_t number = index_find(fill->folded, owner_key(&blocks->owner), blocks->traceback) ? DT_TRACEBACK_LOST : blocks->traceback;
@@ -308,7 +309,7 @@ static int add_blocks(struct fill *fill, const struct dt_blocks *blocks, uint32_
 	return 0;
 }
 
-static int add_reading(struct fill *fill, const struct dt_reading *reading)
+static int add_reading(struct dt_fill *fill, const struct dt_reading *reading)
 {
 	DT_FREE struct dt_sized *sized = calloc(reading->count + 1, sizeof(*sized));
 	int error = sized ? 0 : -ENOMEM;
@@ -327,50 +328,78 @@ static int add_reading(struct fill *fill, const struct dt_reading *reading)
 	return !error && reading->sizes ? dt_sizes_set(fill->snapshot, sized, count) : error;
 }
 
-static int fill_traces(struct fill *fill)
+int dt_fill_traces(struct dt_fill *fill, struct dt_tracebacks *tracebacks, const struct dt_reading *reading)
 {
-	int error = fold_inherited(fill);
+	int error = dt_tracebacks_begin(tracebacks);
 
+	fill->tracebacks = tracebacks;
+	if (!error)
+		error = fold_inherited(fill);
 	if (!error)
 		error = fill_pass(fill, false);
-	return error ? error : dt_peaks_check(fill->snapshot);
+	if (!error)
+		error = dt_peaks_check(fill->snapshot);
+	return error ? error : add_reading(fill, reading);
 }
 
-int dt_collect_fill(struct dt_collect *collect, struct dt_domains *domains, struct dt_traced *const *processes, size_t count,
-		    struct dt_tracebacks *tracebacks, const struct dt_reading *reading, struct dt_snapshot *snapshot)
+void dt_fill_free(struct dt_fill *fill)
 {
-	struct fill *fill = calloc(1, sizeof(*fill));
-	int error = fill ? 0 : -ENOMEM;
+	if (!fill)
+		return;
+	index_clear(&fill->folded);
+	index_clear(&fill->left_out);
+	index_clear(&fill->domains);
+	index_clear(&fill->traces);
+	dt_collect_free(fill->copy);
+	free(fill);
+}
 
-	if (!error && tracebacks)
-		error = dt_tracebacks_begin(tracebacks);
-	if (!error)
-		error = dt_collect_read_counters(collect, snapshot->counters);
+static int count_losses(struct dt_collect *collect, uint64_t counters[DT_COUNTER_COUNT])
+{
+	int error = dt_collect_read_counters(collect, counters);
+
 	for (int i = 0; i < DT_COUNTER_COUNT && !error; i++)
-		snapshot->counters[i] -= collect->counters_before[i];
+		counters[i] -= collect->counters_before[i];
+	return error;
+}
+
+int dt_fill_new(struct dt_collect *collect, struct dt_domains *domains, struct dt_traced *const *processes, size_t count, bool kept,
+		struct dt_snapshot *snapshot, struct dt_fill **ret_fill)
+{
+	struct dt_fill *fill = calloc(1, sizeof(*fill));
+	int error = fill ? count_losses(collect, snapshot->counters) : -ENOMEM;
+
 	for (size_t i = 0; i < count && !error; i++) {
 		fill->by_slot[processes[i]->slot] = processes[i];
 		fill->processes[processes[i]->slot] = (uint32_t)i;
 	}
 	if (!error && snapshot->counters[DT_COUNTER_past_full])
 		error = dt_collect_amend(collect, fill->by_slot);
+	if (!error && kept)
+		error = dt_collect_copy(collect, fill->by_slot, &fill->copy);
 	if (!error) {
-		fill->collect = collect;
+		fill->collect = kept ? fill->copy : collect;
 		fill->asked = domains;
-		fill->tracebacks = tracebacks;
 		fill->snapshot = snapshot;
 		error = fill_pass(fill, true);
 	}
-	if (!error && tracebacks)
-		error = fill_traces(fill);
-	if (!error && tracebacks)
-		error = add_reading(fill, reading);
-	if (fill) {
-		index_clear(&fill->folded);
-		index_clear(&fill->left_out);
-		index_clear(&fill->domains);
-		index_clear(&fill->traces);
-	}
-	free(fill);
+	if (error)
+		dt_fill_free(fill);
+	else
+		*ret_fill = fill;
 	return error;
+}
+
+static void cleanup_fill(struct dt_fill **fill)
+{
+	dt_fill_free(*fill);
+}
+
+int dt_collect_fill(struct dt_collect *collect, struct dt_domains *domains, struct dt_traced *const *processes, size_t count,
+		    struct dt_tracebacks *tracebacks, const struct dt_reading *reading, struct dt_snapshot *snapshot)
+{
+	DT_CLEANUP(cleanup_fill) struct dt_fill *fill = NULL;
+	int error = dt_fill_new(collect, domains, processes, count, false, snapshot, &fill);
+
+	return error || !tracebacks ? error : dt_fill_traces(fill, tracebacks, reading);
 }

@@ -30,6 +30,11 @@ static inline uint32_t dt_owner_slot(const struct dt_owner *owner)
 }
 
 int dt_collect_read_counters(struct dt_collect *collect, uint64_t counters[DT_COUNTER_COUNT]);
+/*
+ * The rows of processes, by slot, as they have been read: what is read later does not change them, and nothing else can be done with
+ * the copy. -ENOMEM.
+ */
+int dt_collect_copy(const struct dt_collect *collect, struct dt_traced *const by_slot[DT_PROCESSES_MAX], struct dt_collect **ret_copy);
 /* Of processes, by slot, that freed more than they had and are known to have inherited: adds that to what they inherited. -ENOMEM. */
 int dt_collect_amend(const struct dt_collect *collect, struct dt_traced *const by_slot[DT_PROCESSES_MAX]);
 

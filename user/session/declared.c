@@ -17,7 +17,7 @@ static const enum dt_site sites[DT_NOTE_KINDS] = {
 	[DT_NOTE_TRACK] = DT_SITE_DT_DOMAIN_TRACK,
 	[DT_NOTE_UNTRACK] = DT_SITE_DT_DOMAIN_UNTRACK,
 	[DT_NOTE_NAME] = DT_SITE_DT_DOMAIN_NAME,
-	[DT_NOTE_SNAPSHOT] = DT_SITE_COUNT, /* none */
+	[DT_NOTE_SNAPSHOT] = DT_SITE_COUNT, /* none: session/markers, whatever domains are wanted */
 };
 
 /* target/notes has seen to it that its instruction is the nop of one byte, which the kernel emulates. */

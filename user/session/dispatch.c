@@ -91,6 +91,8 @@ int dt_session_take_record(void *context, void *data, size_t size)
 	if (size < sizeof(*event))
 		return 0;
 	session->rows_are_scarce = session->rows_are_scarce || event->type == DT_EVENT_ROWS;
+	if (event->type == DT_EVENT_MARKER)
+		dt_session_note_marker(session);
 	traced = dt_session_adopt_slot(session, event->slot);
 	if (!traced)
 		return 0;
@@ -184,6 +186,7 @@ int dt_session_dispatch(struct dt_session *session)
 
 	if (error)
 		return error;
+	dt_session_show_life(session);
 	error = dt_session_consume(session);
 	dt_session_step(session);
 	if (!error)

@@ -24,6 +24,7 @@ struct feature_row {
 
 static int probe_session(void);
 static int probe_multi(void);
+static int probe_markers(void);
 
 static const struct feature_row features[DT_FEATURE_COUNT] = {
 	[DT_FEATURE_SESSION] = {
@@ -35,6 +36,9 @@ static const struct feature_row features[DT_FEATURE_COUNT] = {
 	[DT_FEATURE_CHEAP_SITES] = {
 		"cheap-sites", "probes on the first instruction that the kernel emulates",
 		"the kernel single-steps the first instruction of some functions, about 10 µs a call", NULL },
+	[DT_FEATURE_MARKERS] = {
+		"markers", "snapshots at lines of programs (sleepable uprobes, kernel 6.0)",
+		"no snapshot is taken at DT_SNAPSHOT, and --snapshot-at is refused", probe_markers },
 };
 
 const char *dt_feature_name(size_t index, const char **ret_help)
@@ -135,6 +139,19 @@ static int probe_session(void)
 static int probe_multi(void)
 {
 	return probe_attach_type(DT_BPF_TRACE_UPROBE_MULTI, 2);
+}
+
+/* A program that does nothing, and might sleep while it does. */
+static int probe_markers(void)
+{
+	const struct bpf_insn code[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .prog_flags = BPF_F_SLEEPABLE);
+	DT_FD int program_fd = bpf_prog_load(BPF_PROG_TYPE_KPROBE, "dt_probe", "GPL", code, DT_ARRAY_SIZE(code), &opts);
+
+	return program_fd < 0 ? -ENOTSUP : 0;
 }
 
 static int find_feature(const char *name)

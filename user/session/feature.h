@@ -11,6 +11,7 @@ enum dt_feature {
 	DT_FEATURE_SESSION,             /* one probe for entry and return */
 	DT_FEATURE_MULTI,               /* one link for many sites of a file */
 	DT_FEATURE_CHEAP_SITES,         /* probes on instructions that the kernel emulates */
+	DT_FEATURE_MARKERS,             /* snapshots at lines of programs */
 	DT_FEATURE_COUNT,
 };
 

@@ -45,6 +45,7 @@ int dt_session_settle(struct dt_session *session)
 {
 	int error = dt_session_consume(session);
 
+	dt_session_show_life(session);
 	dt_publish_reclaim(session->publish);
 	return error;
 }
@@ -289,7 +290,8 @@ void dt_session_end_process(struct dt_session *session, struct dt_traced *traced
 		close(traced->pidfd);
 		traced->pidfd = -1;
 	}
-	dt_links_close(&traced->links);
+	if (!dt_session_is_at_marker(session)) /* the kernel would wait for the thread there; the process has gone, and so have its probes */
+		dt_links_close(&traced->links);
 	if (traced->root && !traced->hidden)
 		dt_log_info(&session->log, "process %d (%s) has ended", (int)traced->pid, traced->info.comm);
 	if (!traced->root || traced->hidden)

@@ -20,6 +20,7 @@ static void module_free(struct dt_module *module)
 	dt_elf_close(module->elf);
 	free(module->plans);
 	dt_notes_clear(&module->notes);
+	free(module->markers);
 	free(module->path);
 	free(module);
 }
@@ -230,6 +231,9 @@ static int read_sites(struct dt_modules *modules, struct dt_module *module)
 	error = dt_notes_read(module->elf, &module->notes);
 	if (!error)
 		error = dt_declared_plan(module->elf, &module->notes, module->path, modules->log, &module->plans, &module->plan_count);
+	if (!error && modules->markers)
+		error = dt_markers_plan(modules->markers, module->elf, &module->notes, module->path, modules->log, &module->markers,
+					&module->marker_count);
 	if (error)
 		return error;
 	module->debug_state_vaddr = find_debug_state(module->elf);

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "session/link.h"
+#include "session/markers.h"
 #include "session/sites.h"
 #include "session/unwind.h"
 #include "target/elf.h"
@@ -40,6 +41,8 @@ struct dt_module {
 	size_t untold_count;
 	uint64_t debug_state_vaddr;     /* in _dl_debug_state of a dynamic loader, where it is probed; 0: none */
 	uint64_t loader_state_vaddr;    /* of _r_debug.r_state; 0: it is no loader */
+	struct dt_marker_place *markers; /* where snapshots are wanted */
+	size_t marker_count;
 	struct dt_module *original;     /* a file with the same bytes that was read before (copies in containers); NULL: none */
 	struct dt_unwind_place unwind;  /* its unwind table in the kernel */
 	struct dt_links links;          /* of probes in all processes */
@@ -64,6 +67,7 @@ struct dt_modules {
 	bool cheap_sites;
 	bool python_alloc;              /* CPython's allocators are traced, too */
 	struct dt_allocators *allocators; /* named by the user; NULL: none */
+	const struct dt_markers *markers; /* NULL: no snapshots at markers */
 	const struct dt_log *log;
 };
 

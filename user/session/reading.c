@@ -9,20 +9,21 @@ uint64_t dt_reading_lost(const struct dt_session *session)
 	return __atomic_load_n(&session->bpf->bss->reading_lost, __ATOMIC_SEQ_CST);
 }
 
-void dt_reading_begin(struct dt_session *session, struct dt_reading *reading)
+void dt_reading_begin(struct dt_session *session, const struct dt_marker *marker, struct dt_reading *reading)
 {
-	uint64_t now = dt_ages_now(), segment = DT_EPOCH_SEGMENT(__atomic_load_n(&session->bpf->bss->epoch, __ATOMIC_SEQ_CST));
+	uint64_t now = marker ? marker->turned_ns : dt_ages_now();
+	uint64_t segment = marker ? marker->segment : DT_EPOCH_SEGMENT(__atomic_load_n(&session->bpf->bss->epoch, __ATOMIC_SEQ_CST));
 	struct dt_age_step step = { 0 };
 
-	*reading = (struct dt_reading){ .ages = session->ages->older_than_ns, .sizes = session->sizes };
+	*reading = (struct dt_reading){ .moment = (uint32_t)segment, .ages = session->ages->older_than_ns, .sizes = session->sizes };
 	reading->begun = reading->ages || reading->sizes;
 	if (!reading->begun)
 		return;
 	if (reading->ages && dt_ages_find(session->ages, now, &step))
 		reading->age_ns = now - step.time_ns;
 	reading->born_until = step.segment;
-	reading->kept_before = __atomic_load_n(&session->bpf->bss->reading_kept, __ATOMIC_SEQ_CST);
-	reading->lost_before = dt_reading_lost(session);
+	reading->kept_before = marker ? marker->kept_before : __atomic_load_n(&session->bpf->bss->reading_kept, __ATOMIC_SEQ_CST);
+	reading->lost_before = marker ? marker->lost_before : dt_reading_lost(session);
 	/* Forks may begin further segments before the turn. */
 	__atomic_store_n(&session->bpf->bss->reading, DT_SPAN(reading->sizes ? UINT32_MAX : step.segment, segment), __ATOMIC_SEQ_CST);
 }

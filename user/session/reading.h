@@ -39,8 +39,8 @@ struct dt_reading {
 	size_t count;
 };
 
-/* Before the turn of the epoch: from now on what dies is kept. */
-void dt_reading_begin(struct dt_session *session, struct dt_reading *reading);
+/* Before the turn of the epoch: from now on what dies is kept. `marker`: has turned, what has died since is kept; NULL: none. */
+void dt_reading_begin(struct dt_session *session, const struct dt_marker *marker, struct dt_reading *reading);
 /* Behind it, which has filled in `moment`: what is born later need not be kept. */
 void dt_reading_turn(struct dt_session *session, const struct dt_reading *reading);
 /* Then. The processes know what they inherited. -ENOMEM, or what the kernel says of the tables. */

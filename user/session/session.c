@@ -52,6 +52,7 @@ static int fill_config(const struct dt_session *session, struct dt_config *confi
 	config->frame_limit = session->frame_limit;
 	config->stack = session->stack;
 	config->follow = session->follow;
+	config->blocks_are_read = session->blocks_are_read;
 	config->choice = session->choice;
 	config->domain_count = session->domains.count;
 	config->domains_excluded = session->domains.excluded;
@@ -134,7 +135,7 @@ static int load_programs(struct dt_session *session)
 		error = fill_config(session, (struct dt_config *)&session->bpf->rodata->config);
 	session->bpf->bss->epoch = DT_EPOCH_STEP; /* segments are numbered from 1 */
 	if (!error)
-		error = dt_attach_prepare(session->bpf, session->method);
+		error = dt_attach_prepare(session->bpf, session->method, session->modules.markers);
 	if (!error)
 		error = dt_session_follow_prepare(session);
 	if (!error)
@@ -217,6 +218,18 @@ static int start_ages(struct dt_session *session, const struct dt_session_opts *
 	return error;
 }
 
+/* Without the feature programs with markers are traced all the same. */
+static int choose_markers(struct dt_session *session, const struct dt_session_opts *opts)
+{
+	if (session->features.has[DT_FEATURE_MARKERS] && (opts->markers || session->markers.count))
+		session->modules.markers = &session->markers;
+	if (!session->markers.count || session->modules.markers)
+		return 0;
+	return dt_log_error(&session->log, -ENOTSUP, "no snapshot can be taken at '%s': %s", session->markers.list[0].symbol,
+			    session->features.refused[DT_FEATURE_MARKERS] ? "that takes the feature markers, which --without leaves out" :
+			    "this kernel has no sleepable uprobes (Linux 6.0)");
+}
+
 static int session_start(struct dt_session *session, const struct dt_session_opts *opts)
 {
 	int error = dt_domains_parse(opts->domains, &session->log, &session->domains);
@@ -227,6 +240,8 @@ static int session_start(struct dt_session *session, const struct dt_session_opt
 		error = dt_tables_parse(opts->tables, &opts->log, &session->tables);
 	if (!error)
 		error = dt_allocators_parse(opts->allocators, &session->log, &session->allocators);
+	if (!error)
+		error = dt_markers_parse(opts->snapshot_at, &session->log, &session->markers);
 	session->domains.filter.python_frames = session->stack != DT_STACK_NATIVE;
 	if (!error && (opts->all || opts->children))
 		error = dt_choice_read(opts, &session->choice);
@@ -235,6 +250,8 @@ static int session_start(struct dt_session *session, const struct dt_session_opt
 		error = dt_features_require(&session->log);
 	if (!error)
 		error = dt_features_probe(opts->without, &session->log, &session->features);
+	if (!error)
+		error = choose_markers(session, opts);
 	if (error)
 		return error;
 	session->method = dt_attach_method_choose(&session->features);
@@ -252,6 +269,8 @@ static int session_start(struct dt_session *session, const struct dt_session_opt
 		return error;
 	dt_live_start(&session->live);
 	error = open_queues(session);
+	if (!error && session->modules.markers)
+		error = dt_session_markers_start(session);
 	if (!error)
 		error = dt_images_start(session->bpf);
 	if (!error)
@@ -284,7 +303,8 @@ int dt_session_new(const struct dt_session_opts *opts, struct dt_session **ret_s
 	session->lock = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 	session->log = opts->log;
 	session->patch_python = opts->patch_python;
-	session->epoll_fd = session->timer_fd = -1;
+	session->blocks_are_read = opts->older_than_ns || opts->sizes;
+	session->epoll_fd = session->timer_fd = session->marked_fd = -1;
 	session->frame_limit = opts->frame_limit ? opts->frame_limit : DT_FRAME_LIMIT_DEFAULT;
 	error = session_start(session, opts);
 	if (error) {
@@ -325,6 +345,8 @@ void dt_session_free(struct dt_session *session)
 	dt_ages_free(session->ages);
 	dt_modules_clear(&session->modules);
 	dt_allocators_clear(&session->allocators);
+	dt_markers_clear(&session->markers);
+	dt_session_forget_marked(session);
 	dt_publish_free(session->publish);
 	dt_unwind_free(session->unwind);
 	dt_live_close(&session->live);
@@ -335,6 +357,8 @@ void dt_session_free(struct dt_session *session)
 	if (session->timer_fd >= 0)
 		close(session->timer_fd);
 	pthread_mutex_destroy(&session->lock);
+	if (session->marked_fd >= 0)
+		close(session->marked_fd);
 	free(session);
 }
 
@@ -351,6 +375,10 @@ int dt_session_stop(struct dt_session *session)
 			dt_log_warning(&session->log, "--allocator: no process mapped a file that '%s' stands for", session->allocators.list[i].file);
 	if (session->process_count)
 		dt_domains_say_missing(&session->domains, &session->log);
+	for (size_t i = 0; i < session->markers.count; i++)
+		if (session->process_count && !session->markers.list[i].matched)
+			dt_log_warning(&session->log, "--snapshot-at: no process mapped a file that '%s' stands for", session->markers.list[i].file);
+	dt_session_markers_stop(session);
 	dt_session_follow_stop(session);
 	for (size_t i = 0; i < session->process_count; i++) {
 		dt_publish_withdraw(session->publish, session->processes[i]);

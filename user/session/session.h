@@ -31,6 +31,7 @@
 
 struct bpf_link;
 struct domtrace_bpf;
+struct dt_taken;
 struct ring_buffer;
 
 struct dt_session {
@@ -51,10 +52,18 @@ struct dt_session {
 	struct dt_publish *publish;
 	struct dt_modules modules;
 	struct dt_allocators allocators;
+	struct dt_markers markers;
+	int marked_fd;                  /* readable when a thread may be at a marker; −1: there are none */
+	uint32_t marked;                /* number of the last marker whose snapshot was read, or is being */
+	struct dt_taken *taken;         /* snapshots of markers that have been read, the oldest first */
+	size_t taken_count;
+	bool turn_is_ours;              /* the right to turn the epoch */
+	bool turn_is_wanted;            /* … and shall stay so when a marker's snapshot has been taken */
 	struct dt_tracebacks *tracebacks;
 	struct dt_collect *collect;
 	struct dt_ages *ages;
 	bool sizes;                     /* are asked for */
+	bool blocks_are_read;           /* by snapshots, one by one */
 	struct dt_traced **processes;
 	size_t process_count;
 	struct dt_traced *by_slot[DT_PROCESSES_MAX];
@@ -97,9 +106,18 @@ static inline void dt_session_unlock(pthread_mutex_t **lock)
 
 /* -ESHUTDOWN, and says that it cannot be because tracing has been stopped. */
 int dt_session_refuse_stopped(const struct dt_session *session, const char *what);
-/* Turns the epoch and reads what it closed. */
-int dt_session_read_tables(struct dt_session *session, struct dt_snapshot *snapshot, struct timespec *ret_now, struct dt_reading *reading);
-/* The names of all that a snapshot may show. Mostly they are there; the first of a large program may take seconds. */
+/*
+ * Takes in what the programs have sent, so that the records of every row that is read will be there, and takes the right to turn the
+ * epoch. -EBUSY: as dt_session_claim_turn(); nothing is said.
+ */
+int dt_session_begin_turn(struct dt_session *session);
+/* Turns the epoch, unless `marker` has (NULL: none), and reads what was closed. The right to turn is ours. */
+int dt_session_read_tables(struct dt_session *session, const struct dt_marker *marker, struct dt_snapshot *snapshot, struct timespec *ret_now,
+			   struct dt_reading *reading);
+/*
+ * The names of all that a snapshot may show. Mostly they are there; the first of a large program may take seconds. The snapshots of markers
+ * are read meanwhile.
+ */
 int dt_session_find_names(struct dt_session *session);
 /* Which processes a snapshot shows: those that were asked for and those that run; or only those that have ended since. NULL: no memory. */
 struct dt_traced **dt_session_choose_processes(const struct dt_session *session, bool ended, size_t *ret_count);
@@ -151,6 +169,26 @@ int dt_session_follow(struct dt_session *session);
 int dt_session_consume(struct dt_session *session);
 /* Takes a record of the ring buffer in; `context` is the session. For ring_buffer__new(). */
 int dt_session_take_record(void *context, void *data, size_t size);
+
+/* marked.c */
+
+int dt_session_markers_start(struct dt_session *session);
+/* No thread waits at a marker any more, nor will. */
+void dt_session_markers_stop(struct dt_session *session);
+/* May a thread be waiting at a marker, which whoever waits for all programs would wait for? */
+bool dt_session_is_at_marker(const struct dt_session *session);
+/* A record says that a thread is at a marker. */
+void dt_session_note_marker(struct dt_session *session);
+/* Lets threads at markers go on waiting: something is being done. */
+void dt_session_show_life(struct dt_session *session);
+/* Takes the right to turn. -EBUSY: there are snapshots of markers that must be taken first; then it is ours. -ETIMEDOUT. */
+int dt_session_claim_turn(struct dt_session *session);
+/* If a thread waits at a marker, reads its snapshot and lets it go on; not while the right to turn is ours. */
+void dt_session_read_marked(struct dt_session *session);
+/* Forgets those that have been read. */
+void dt_session_forget_marked(struct dt_session *session);
+/* The half that was closed has been read. Does nothing if the right is not ours. */
+void dt_session_release_turn(struct dt_session *session);
 
 /* adopt.c */
 

@@ -153,6 +153,8 @@ int dt_session_see_to_ended(struct dt_session *session)
 {
 	bool untaken = session->ended_are_due;
 
+	if (session->taken)             /* their names are still to be found */
+		return 0;
 	if (!is_due(session))           /* a process may also load and unload one library after the other */
 		return dt_modules_are_many(&session->modules) ? prune(session) : 0;
 	session->ended_are_due = true;

@@ -2,106 +2,15 @@
 /* take: snapshots of a session, and the clearing of its traces. */
 #include <errno.h>
 #include <string.h>
-#include <sys/utsname.h>
 #include <time.h>
 
 #include "base/cleanup.h"
 #include "session/images.h"
-#include "session/inherit.h"
-#include "session/layers.h"
-#include "session/memory.h"
 #include "session/session.h"
+#include "session/taken.h"
 #include "snapshot/snapshot.h"
-#include "target/process.h"
-
-/* What of the tables is taken. */
-enum part {
-	PART_RUNNING,
-	PART_ENDED,                     /* of processes that have ended since */
-	PART_TOTALS,                    /* no traces: this is no snapshot, and has the number of the last one */
-};
 
 /* ---- snapshots --------------------------------------------------------------------------------------------------- */
-
-/* Of a snapshot whose head is filled in, as CLOCK_MONOTONIC has it. */
-static uint64_t moment_of(const struct dt_session *session, const struct dt_snapshot *snapshot)
-{
-	return (uint64_t)session->started.tv_sec * 1000000000 + (uint64_t)session->started.tv_nsec + snapshot->elapsed_ns;
-}
-
-/* Snapshots that nobody asked for one by one cost the targets and domtrace no more than they may. */
-static bool is_spared(const struct dt_snapshot *snapshot)
-{
-	static const char *const labels[] = { "interval", "peak", "exit", "status" };
-	bool spared = false;
-
-	for (size_t i = 0; i < DT_ARRAY_SIZE(labels); i++)
-		spared = spared || !strcmp(snapshot->label, labels[i]);
-	return spared;
-}
-
-static int add_processes(const struct dt_session *session, struct dt_traced *const *processes, size_t count, struct dt_snapshot *snapshot)
-{
-	for (size_t i = 0; i < count; i++) {
-		struct dt_traced *traced = processes[i];
-		struct dt_snapshot_memory memory;
-		struct dt_snapshot_process row;
-		uint32_t index;
-		int error;
-
-		dt_memory_read(traced, is_spared(snapshot), moment_of(session, snapshot), &memory);
-		row = (struct dt_snapshot_process){
-			.pid = traced->pid,
-			.ppid = traced->info.ppid,
-			.start_time_ns = traced->info.start_time_ns,
-			.comm = traced->info.comm,
-			.exe = traced->info.exe,
-			.command = (const char *const *)traced->info.command,
-			.python = traced->python ? traced->python->version : NULL,
-			.exited = traced->exited,
-			.from_start = !traced->late,
-			.rss_bytes = traced->info.rss_bytes,
-			.memory = memory,
-		};
-		error = dt_snapshot_add_process(snapshot, &row, &index);
-		if (error)
-			return error;
-	}
-	return 0;
-}
-
-int dt_session_fill_header(const struct dt_session *session, const char *label, const struct timespec *now, struct dt_snapshot *snapshot)
-{
-	struct utsname name;
-
-	uname(&name);
-	snapshot->sequence = session->sequence + 1;
-	snapshot->label = dt_snapshot_string(snapshot, label);
-	snapshot->kernel = dt_snapshot_string(snapshot, name.release);
-	snapshot->architecture = dt_snapshot_string(snapshot, name.machine);
-	snapshot->traceback_limit = session->frame_limit;
-	snapshot->elapsed_ns = (uint64_t)((now->tv_sec - session->started.tv_sec) * 1000000000ll + now->tv_nsec - session->started.tv_nsec);
-	return snapshot->label && snapshot->kernel && snapshot->architecture ? 0 : -ENOMEM;
-}
-
-/* Records first: those of every row that is read must be there. */
-int dt_session_read_tables(struct dt_session *session, struct dt_snapshot *snapshot, struct timespec *ret_now, struct dt_reading *reading)
-{
-	int error = dt_session_dispatch(session);
-
-	dt_reading_begin(session, reading);
-	if (!error)
-		error = dt_collect_turn(session->collect, &reading->moment);
-	if (!error)
-		dt_reading_turn(session, reading);
-	clock_gettime(CLOCK_REALTIME, &snapshot->time);
-	clock_gettime(CLOCK_MONOTONIC, ret_now);
-	if (!error)
-		error = dt_session_settle(session);
-	if (!error)
-		error = dt_collect_read(session->collect);
-	return error;
-}
 
 #define NAMING_SLICE_NS 20000000        /* between two looks at what the programs have sent */
 #define NAMING_SECONDS_MAX 60           /* what has no name by then gets it in a later snapshot */
@@ -119,126 +28,36 @@ int dt_session_find_names(struct dt_session *session)
 			error = dt_session_consume(session);
 		if (!error)
 			error = dt_session_follow(session);
+		if (!error)
+			dt_session_read_marked(session);
+		dt_session_show_life(session);
 		clock_gettime(CLOCK_MONOTONIC, &now);
 	} while (!error && !dt_tracebacks_are_named(session->tracebacks, places) && now.tv_sec - begin.tv_sec < NAMING_SECONDS_MAX);
 	return error;
 }
 
-/* One of many that has nothing to be traced. Of those that have ended that is not known: they may have gone on after the last look. */
-static bool has_nothing(const struct dt_traced *traced)
+/* The right to turn is ours, and is given back. */
+static int take(struct dt_session *session, const char *label, enum dt_part part, struct dt_snapshot **ret_snapshot)
 {
-	size_t sites = 0;
+	struct dt_taken *taken;
+	int error = dt_taken_read(session, label, part, NULL, &taken);
 
-	for (int source = 0; source < DT_SOURCE_COUNT; source++)
-		sites += traced->sites[source];
-	return !traced->root && !traced->exited && traced->maps && !sites;
+	return error ? error : dt_taken_finish(session, taken, ret_snapshot);
 }
 
-struct dt_traced **dt_session_choose_processes(const struct dt_session *session, bool ended, size_t *ret_count)
+int dt_session_begin_turn(struct dt_session *session)
 {
-	struct dt_traced **chosen = calloc(session->process_count + 1, sizeof(*chosen));
-	size_t count = 0;
+	int error = dt_session_dispatch(session);
 
-	for (size_t i = 0; chosen && i < session->process_count; i++) {
-		struct dt_traced *traced = session->processes[i];
-		bool is_end = traced->exited && !traced->root;
-
-		if (!traced->hidden && !traced->reported && ended == is_end && !has_nothing(traced))
-			chosen[count++] = traced;
-	}
-	*ret_count = count;
-	return chosen;
+	return error ? error : dt_session_claim_turn(session);
 }
 
-/* Once for each process and snapshot: does its table of domain python have all there is? */
-static void check_python_calls(struct dt_session *session, struct dt_traced *const *processes, size_t count)
+/* Says what is wrong, but not that a marker comes before us. */
+static int begin(struct dt_session *session)
 {
-	for (size_t i = 0; i < count; i++)
-		if (!processes[i]->exited)
-			session->python_unseen += !dt_python_calls_check(&processes[i]->python_calls, processes[i]->pid);
-}
+	int error = dt_session_begin_turn(session);
 
-/* The blocks. What is kept of them is kept until they have been read: the names of all come later, and may take long. */
-static int read_blocks(struct dt_session *session, struct dt_traced *const *processes, size_t count, struct dt_reading *reading,
-		     struct dt_snapshot *snapshot)
-{
-	int error = dt_reading_read(session, processes, count, reading);
-
-	snapshot->ages = (struct dt_snapshot_ages){
-		.older_than_ns = session->ages->older_than_ns,
-		.age_ns = reading->age_ns,
-		.exact = reading->ages && reading->exact,
-	};
-	return error ? error : dt_reading_end(session, reading);
-}
-
-static int fill_totals(struct dt_session *session, const char *label, const struct timespec *now, struct dt_snapshot *snapshot)
-{
-	const struct dt_reading nothing = { 0 };
-	size_t count;
-	DT_FREE struct dt_traced **chosen = dt_session_choose_processes(session, false, &count);
-	int error = chosen ? dt_inherit_find(session->bpf, &session->live, chosen, count, session->tracebacks) : -ENOMEM;
-
-	if (!error)
-		error = dt_session_fill_header(session, label, now, snapshot);
-	if (!error)
-		error = add_processes(session, chosen, count, snapshot);
-	if (!error)
-		error = dt_collect_fill(session->collect, &session->domains, chosen, count, NULL, &nothing, snapshot);
-	snapshot->counters[DT_COUNTER_python_unseen] = session->python_unseen;
-	snapshot->sequence = session->sequence;
-	return error;
-}
-
-static int fill_snapshot(struct dt_session *session, const char *label, bool ended, const struct timespec *now,
-			 struct dt_reading *reading, struct dt_snapshot *snapshot)
-{
-	size_t count;
-	DT_FREE struct dt_traced **chosen = dt_session_choose_processes(session, ended, &count);
-	int error = chosen ? dt_inherit_find(session->bpf, &session->live, chosen, count, session->tracebacks) : -ENOMEM;
-
-	if (!error)
-		error = read_blocks(session, chosen, count, reading, snapshot);
-	if (!error)
-		error = dt_session_find_names(session);
-	if (!error)
-		error = dt_session_fill_header(session, label, now, snapshot);
-	if (!error)
-		error = add_processes(session, chosen, count, snapshot);
-	if (!error)
-		error = dt_collect_fill(session->collect, &session->domains, chosen, count, session->tracebacks, reading, snapshot);
-	if (!error)
-		error = dt_layers_read(session, chosen, count, is_spared(snapshot), moment_of(session, snapshot), snapshot);
-	check_python_calls(session, chosen, count);
-	snapshot->counters[DT_COUNTER_python_unseen] = session->python_unseen;
-	for (size_t i = 0; i < count && ended && !error; i++)
-		chosen[i]->reported = true;
-	return error;
-}
-
-static int take(struct dt_session *session, const char *label, enum part part, struct dt_snapshot **ret_snapshot)
-{
-	DT_CLEANUP(dt_reading_clear) struct dt_reading reading = { 0 };
-	struct dt_snapshot *snapshot;
-	struct timespec now;
-	int error = dt_snapshot_new(&snapshot), ended_reading;
-
-	if (error)
-		return error;
-	error = dt_session_read_tables(session, snapshot, &now, &reading);
-	if (!error && part == PART_TOTALS)
-		error = fill_totals(session, label, &now, snapshot);
-	else if (!error)
-		error = fill_snapshot(session, label, part == PART_ENDED, &now, &reading, snapshot);
-	ended_reading = dt_reading_end(session, &reading);
-	error = error ? error : ended_reading;
-	if (error) {
-		dt_snapshot_free(snapshot);
-		return dt_log_error(&session->log, error, "cannot take a snapshot: %s", strerror(-error));
-	}
-	session->sequence += part != PART_TOTALS;
-	*ret_snapshot = snapshot;
-	return 0;
+	return error && error != -EBUSY ? dt_log_error(&session->log, error, "cannot take a snapshot: %s", strerror(-error)) : error;
 }
 
 int dt_session_refuse_stopped(const struct dt_session *session, const char *what)
@@ -249,17 +68,23 @@ int dt_session_refuse_stopped(const struct dt_session *session, const char *what
 int dt_session_take_snapshot(struct dt_session *session, const char *label, struct dt_snapshot **ret_snapshot)
 {
 	DT_SESSION_LOCKED(session);
+	int error;
+
 	if (session->stopped)
 		return dt_session_refuse_stopped(session, "no snapshot can be taken");
-	return take(session, label, PART_RUNNING, ret_snapshot);
+	error = begin(session);
+	return error ? error : take(session, label, DT_PART_RUNNING, ret_snapshot);
 }
 
 int dt_session_take_totals(struct dt_session *session, struct dt_snapshot **ret_snapshot)
 {
 	DT_SESSION_LOCKED(session);
+	int error;
+
 	if (session->stopped)
 		return dt_session_refuse_stopped(session, "there is nothing to tell of");
-	return take(session, "status", PART_TOTALS, ret_snapshot);
+	error = begin(session);
+	return error ? error : take(session, "status", DT_PART_TOTALS, ret_snapshot);
 }
 
 int dt_session_take_ended(struct dt_session *session, bool at_once, struct dt_snapshot **ret_snapshot)
@@ -270,13 +95,19 @@ int dt_session_take_ended(struct dt_session *session, bool at_once, struct dt_sn
 
 	if (session->stopped || (!session->ended_are_due && !at_once))
 		return -EAGAIN;
-	session->ended_are_due = false;
+	if (session->taken)             /* they show processes that would be forgotten */
+		return -EBUSY;
 	for (size_t i = 0; i < session->process_count; i++) {
 		const struct dt_traced *traced = session->processes[i];
 
 		any = any || (traced->exited && !traced->root && !traced->hidden && !traced->reported);
 	}
-	error = any ? take(session, "exit", PART_ENDED, ret_snapshot) : -EAGAIN;
+	error = any ? begin(session) : -EAGAIN;
+	if (error == -EBUSY)
+		return error;
+	session->ended_are_due = false;
+	if (!error)
+		error = take(session, "exit", DT_PART_ENDED, ret_snapshot);
 	if (!error || error == -EAGAIN) {
 		int swept = dt_session_sweep(session);
 
@@ -293,7 +124,12 @@ int dt_session_reset_peak(struct dt_session *session)
 
 	if (session->stopped)
 		return dt_session_refuse_stopped(session, "the peaks cannot be reset");
-	error = dt_collect_reset_peaks(session->collect);
+	error = dt_session_claim_turn(session); /* the peaks of a marker that has turned are those of its line */
+	if (error == -EBUSY)
+		return error;
+	if (!error)
+		error = dt_collect_reset_peaks(session->collect);
+	dt_session_release_turn(session);
 	if (error == -EOVERFLOW)
 		return dt_log_error(&session->log, error, "the peaks have been reset %d times, which is as far as this trace can count; start "
 				    "another one", DT_PEAK_RESETS_MAX);
@@ -307,7 +143,11 @@ int dt_session_clear_traces(struct dt_session *session)
 
 	if (session->stopped)
 		return dt_session_refuse_stopped(session, "the traces cannot be cleared");
-	error = dt_session_adopt(session);
+	error = dt_session_claim_turn(session);
+	if (error == -EBUSY)
+		return error;
+	if (!error)
+		error = dt_session_adopt(session);
 	for (size_t i = 0; i < session->process_count && !error; i++)
 		session->processes[i]->generation = dt_images_clear(session->bpf, session->processes[i]->slot);
 	if (!error)
@@ -317,6 +157,7 @@ int dt_session_clear_traces(struct dt_session *session)
 	if (!error)
 		error = dt_collect_clear_counters(session->collect);
 	session->python_unseen = 0;
+	dt_session_release_turn(session);
 	clock_gettime(CLOCK_MONOTONIC, &session->started);
 	return error ? dt_log_error(&session->log, error, "cannot clear the traces: %s", strerror(-error)) : 0;
 }

@@ -58,7 +58,9 @@ static void *bpf_ringbuf_reserve(void *map, __u64 size, __u64 flags);
 static void bpf_ringbuf_submit(void *data, __u64 flags);
 static long bpf_loop(__u32 count, long (*step)(__u32 index, void *context), void *context, __u64 flags);
 static long bpf_probe_read_user(void *to, __u32 size, const void *address);
-#define bpf_copy_from_user(to, size, address) bpf_probe_read_user(to, (__u32)(size), address)
+static long bpf_probe_read_user_str(void *to, __u32 size, const void *address);
+static long bpf_copy_from_user(void *to, __u32 size, const void *address);
+static long bpf_copy_from_user_task(void *to, __u32 size, const void *address, struct task_struct *task, __u64 flags);
 static __u64 bpf_get_current_pid_tgid(void);
 static long bpf_get_ns_current_pid_tgid(__u64 device, __u64 inode, struct bpf_pidns_info *info, __u32 size);
 static struct task_struct *bpf_get_current_task_btf(void);

@@ -162,7 +162,7 @@ def examples(find, count, system_wide=False):
 
 def cases():
     return [
-        ("documents/README", examples(readme_examples, 12)),
+        ("documents/README", examples(readme_examples, 13)),
         ("documents/README, system-wide", examples(readme_examples, 2, system_wide=True)),
         ("documents/manual", examples(manual_examples, 13)),
         ("documents/manual, files", run_file_examples),

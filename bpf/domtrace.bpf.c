@@ -97,7 +97,7 @@ static __always_inline bool call_is_wanted(const struct account *account, __u64 
 
 static __always_inline struct dt_thread *thread_make(const struct account *account)
 {
-	struct dt_thread *thread = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	struct dt_thread *thread = thread_storage(&threads, BPF_LOCAL_STORAGE_GET_F_CREATE);
 
 	if (!thread) {
 		count_add(DT_COUNTER_calls_full);
@@ -575,7 +575,7 @@ int marker_enter(struct pt_regs *ctx)
 	stack_keep_own(ctx);
 	if (!image_of_thread(thread_find(), &slot) || !image_row(image_state(slot)))
 		return 0;
-	wait = bpf_task_storage_get(&marker_waits, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	wait = thread_storage(&marker_waits, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!wait) {
 		count_add(DT_COUNTER_markers_missed);
 		return 0;

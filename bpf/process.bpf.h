@@ -71,10 +71,31 @@ static __always_inline const struct dt_process *process_row(__u32 row)
 	return &process_rows[row & (DT_PROCESS_ROWS - 1)];
 }
 
+extern void bpf_preempt_disable(void) __ksym __weak;
+extern void bpf_preempt_enable(void) __ksym __weak;
+
+/*
+ * Of task storage the kernel serves one request of a CPU at a time, and refuses others (kernel/bpf/bpf_task_storage.c:
+ * bpf_task_storage_trylock(); from 6.2 on not those that only look for what is there). On a preemptible kernel a thread that is
+ * preempted within one makes it refuse all others of the CPU until it runs again. So it is not preempted there, from 6.10 on, when
+ * programs came to be able to ask for that (kernel fc7566ad0a82 "bpf: Introduce bpf_preempt_[disable,enable] kfuncs"); before, the calls that
+ * are missed are counted: preempt=full is nobody's default there.
+ */
+#define thread_storage(map, flags) \
+	({ \
+		void *_found; \
+		if (config.defers_preemption) \
+			bpf_preempt_disable(); \
+		_found = bpf_task_storage_get(map, bpf_get_current_task_btf(), NULL, flags); \
+		if (config.defers_preemption) \
+			bpf_preempt_enable(); \
+		_found; \
+	})
+
 /* What is kept of the current thread; NULL: nothing. */
 static __always_inline struct dt_thread *thread_find(void)
 {
-	return bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, 0);
+	return thread_storage(&threads, 0);
 }
 
 /* The slot of the image that the current thread runs. False: it is not traced. */

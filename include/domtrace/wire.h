@@ -525,6 +525,8 @@ struct dt_config {
 	struct dt_choice choice;
 	__u64 pid_namespace_device;     /* of the namespace whose pids the tables use; inode 0: the initial one */
 	__u64 pid_namespace_inode;
+	__u32 defers_preemption;        /* 1: the kernel has bpf_preempt_disable() */
+	__u32 reserved;
 };
 
 /* ---- markers ----------------------------------------------------------------------------------------------- */

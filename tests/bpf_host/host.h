@@ -375,9 +375,24 @@ static long bpf_get_ns_current_pid_tgid(__u64 device, __u64 inode, struct bpf_pi
 	return 0;
 }
 
+/* How often preemption is deferred just now, and has been. */
+static int host_deferred, host_deferrals;
+
+void bpf_preempt_disable(void)
+{
+	host_deferred++;
+	host_deferrals++;
+}
+
+void bpf_preempt_enable(void)
+{
+	host_deferred--;
+}
+
 static void *host_task_storage(const void *map, __u64 flags)
 {
 	assert_true(map == &threads || map == &marker_waits);
+	assert_int_equal(host_deferred, config.defers_preemption);
 	if (host_sprung(HOST_STORAGE, map))
 		return NULL;
 	if (map == &marker_waits)

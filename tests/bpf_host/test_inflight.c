@@ -464,6 +464,21 @@ BOTH_WAYS(test_pid_namespace)
 	books_expect_block(A, 10, host_traceback(CALLER));
 }
 
+/* Each request for a thread's storage, whatever comes of it, and nothing else. */
+BOTH_WAYS(test_preemption_is_deferred)
+{
+	allocate(A, 10);
+	assert_int_equal(host_deferrals, 0);
+	host_config()->defers_preemption = 1;
+	allocate(B, 20);                /* known, at the entry and at the return */
+	assert_int_equal(host_deferrals, 2);
+	host_current->has_storage = false;
+	allocate(C, 30);                /* unknown, made, known */
+	assert_int_equal(host_deferrals, 5);
+	assert_int_equal(host_deferred, 0);
+	host_deferrals = 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -489,6 +504,7 @@ int main(void)
 		host_test(test_products_that_are_refused),
 		host_test(test_who_is_not_traced_is_not_booked),
 		host_test(test_pid_namespace),
+		host_test(test_preemption_is_deferred),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #include "session/feature.h"
 
 #include <bpf/bpf.h>
+#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <cap-ng.h>
 #include <errno.h>
@@ -181,6 +182,15 @@ int dt_features_probe(const char *const *without, const struct dt_log *log, stru
 	}
 	*ret_features = found;
 	return 0;
+}
+
+bool dt_kernel_has_function(const char *name)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+	bool has = btf && btf__find_by_name_kind(btf, name, BTF_KIND_FUNC) > 0;
+
+	btf__free(btf);
+	return has;
 }
 
 /* ---- what nothing works without ---------------------------------------------------------------------------------- */

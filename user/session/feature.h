@@ -34,6 +34,9 @@ int dt_features_require(const struct dt_log *log);
 /* What attaching without uprobe_multi takes on top of that: -EPERM. */
 int dt_features_require_single(const struct dt_log *log);
 
+/* Does the kernel offer this function to BPF programs, as its BTF has it? */
+bool dt_kernel_has_function(const char *name);
+
 /* Names of the capabilities that tracing needs and this process lacks, comma-separated, in `text`; "" if none. */
 void dt_features_missing_capabilities(char *text, size_t size);
 

@@ -57,6 +57,7 @@ static int fill_config(const struct dt_session *session, struct dt_config *confi
 	config->domain_count = session->domains.count;
 	config->domains_excluded = session->domains.excluded;
 	memcpy(config->domains, session->domains.ids, sizeof(config->domains));
+	config->defers_preemption = dt_kernel_has_function("bpf_preempt_disable");
 	return fill_pid_namespace(config);
 }
 

@@ -14,6 +14,9 @@
 #define __always_inline inline __attribute__((always_inline))
 #define __noinline __attribute__((noinline))
 #define preserve_access_index
+#define __ksym
+#undef __weak
+#define __weak __attribute__((weak))
 
 /* What the definition of a map says about it. */
 struct host_definition {

@@ -130,13 +130,12 @@ struct {
 
 /*
  * Room for one traceback, too large for the stack. Uprobe programs are preemptible, so another thread's program may
- * run on this CPU before one is done: several slots, each claimed.
+ * run on this CPU before one is done: each CPU has several slots, and may take those of others where its own are held. The place
+ * of a CPU's slots is its number, and which one is taken is claimed. Userspace says how many rows there are.
  */
-#define SCRATCH_SLOTS 4
-
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, SCRATCH_SLOTS);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, DT_SCRATCHES_MIN);
 	__type(key, __u32);
 	__type(value, struct dt_scratch);
 } scratches SEC(".maps");

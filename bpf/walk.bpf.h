@@ -6,19 +6,33 @@
  * native walk comes to one, the group stands for it.
  */
 
-/*
- * The first slot that no preempted program of this CPU holds; NULL: all are held. A program stays on the CPU on which it began, so it gives
- * the slot back there, and nobody of another CPU ever looks at it.
- */
+struct scratch_search {
+	__u32 slot;                     /* the next one to be tried, or that was claimed */
+	__u32 is_claimed;
+};
+
+static long scratch_try(__u32 index, void *context)
+{
+	struct scratch_search *search = context;
+	struct dt_scratch *scratch;
+
+	(void)index;
+	scratch = bpf_map_lookup_elem(&scratches, &search->slot);
+	search->is_claimed = scratch && !atomic_compare_and_swap(&scratch->busy, 0, 1);
+	if (!search->is_claimed)
+		search->slot = search->slot + 1 < config.scratch_count ? search->slot + 1 : 0;
+	return search->is_claimed;
+}
+
+/* The first slot, from those of this CPU on, that no program holds: one of this CPU that was preempted, mostly. NULL: all are held. */
 static __always_inline struct dt_scratch *scratch_claim(void)
 {
-	for (__u32 slot = 0; slot < SCRATCH_SLOTS; slot++) {
-		__u32 key = slot;
-		struct dt_scratch *scratch = bpf_map_lookup_elem(&scratches, &key);
+	struct scratch_search search = { .slot = bpf_get_smp_processor_id() * DT_SCRATCHES_PER_CPU };
 
-		if (scratch && !atomic_compare_and_swap(&scratch->busy, 0, 1))
-			return scratch;
-	}
+	if (!scratch_try(0, &search))
+		bpf_loop(config.scratch_count, scratch_try, &search, 0);
+	if (search.is_claimed)
+		return bpf_map_lookup_elem(&scratches, &search.slot);
 	count_add(DT_COUNTER_scratch_busy);
 	return NULL;
 }

@@ -526,8 +526,11 @@ struct dt_config {
 	__u64 pid_namespace_device;     /* of the namespace whose pids the tables use; inode 0: the initial one */
 	__u64 pid_namespace_inode;
 	__u32 defers_preemption;        /* 1: the kernel has bpf_preempt_disable() */
-	__u32 reserved;
+	__u32 scratch_count;            /* rows of the map `scratches`: DT_SCRATCHES_PER_CPU of each possible CPU, DT_SCRATCHES_MIN at least */
 };
+
+#define DT_SCRATCHES_PER_CPU 4
+#define DT_SCRATCHES_MIN 32
 
 /* ---- markers ----------------------------------------------------------------------------------------------- */
 

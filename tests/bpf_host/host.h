@@ -361,6 +361,13 @@ static long bpf_find_vma(struct task_struct *task, __u64 address, long (*note)(s
 	return -ENOENT;
 }
 
+static __u32 host_cpu;
+
+static __u32 bpf_get_smp_processor_id(void)
+{
+	return host_cpu;
+}
+
 static __u64 bpf_get_current_pid_tgid(void)
 {
 	return (__u64)host_current->tgid << 32 | (host_current->tgid + (__u32)(host_current - host_threads));
@@ -681,7 +688,7 @@ static inline int host_setup(void **state)
 	struct dt_process process = { .mapping_count = 2, .mappings_version = 1 };
 
 	(void)state;
-	*host_config() = (struct dt_config){ .hash_seed = 0x0123456789abcdef, .frame_limit = DT_FRAME_LIMIT_DEFAULT };
+	*host_config() = (struct dt_config){ .hash_seed = 0x0123456789abcdef, .frame_limit = DT_FRAME_LIMIT_DEFAULT, .scratch_count = DT_SCRATCHES_MIN };
 	epoch = peak_zero = traces_full_ns = reading = reading_kept = reading_lost = 0;
 	spare_rows = spare_rows_max = rows_made = 0;
 	rows_ask = DT_ROWS_ASKED;
@@ -701,6 +708,7 @@ static inline int host_setup(void **state)
 	memset(&marker, 0, sizeof(marker));
 	host_wait = NULL;
 	host_ring_is_full = host_has_sessions = false;
+	host_cpu = 0;
 	host_frame_pointer = host_range_count = 0;
 	host_signal = host_namespace_tgid = host_uid = 0;
 	host_area_count = 0;

@@ -539,7 +539,7 @@ static void sweep(int process)
 static void hold_scratches(bool busy)
 {
 	scratches_are_busy = busy;
-	for (__u32 i = 0; i < SCRATCH_SLOTS; i++)
+	for (__u32 i = 0; i < DT_SCRATCHES_MIN; i++)
 		((struct dt_scratch *)bpf_map_lookup_elem(&scratches, &i))->busy = busy;
 }
 

@@ -45,6 +45,14 @@ static int fill_pid_namespace(struct dt_config *config)
 	return 0;
 }
 
+static uint32_t scratch_count(void)
+{
+	int cpus = libbpf_num_possible_cpus();
+	uint32_t wanted = cpus > 0 ? (uint32_t)cpus * DT_SCRATCHES_PER_CPU : 0;
+
+	return wanted > DT_SCRATCHES_MIN ? wanted : DT_SCRATCHES_MIN;
+}
+
 static int fill_config(const struct dt_session *session, struct dt_config *config)
 {
 	if (getrandom(&config->hash_seed, sizeof(config->hash_seed), 0) != sizeof(config->hash_seed))
@@ -57,6 +65,7 @@ static int fill_config(const struct dt_session *session, struct dt_config *confi
 	config->domain_count = session->domains.count;
 	config->domains_excluded = session->domains.excluded;
 	memcpy(config->domains, session->domains.ids, sizeof(config->domains));
+	config->scratch_count = scratch_count();
 	config->defers_preemption = dt_kernel_has_function("bpf_preempt_disable");
 	return fill_pid_namespace(config);
 }
@@ -117,7 +126,7 @@ static int size_tables(const struct dt_session *session)
 	for (int i = 0; i < DT_TABLE_COUNT && !error; i++)
 		if (maps[i])
 			error = bpf_map__set_max_entries(maps[i], (uint32_t)session->tables.rows[i]);
-	return error;
+	return error ? error : bpf_map__set_max_entries(session->bpf->maps.scratches, scratch_count());
 }
 
 static int load_programs(struct dt_session *session)

@@ -65,6 +65,7 @@ static long bpf_probe_read_user_str(void *to, __u32 size, const void *address);
 static long bpf_copy_from_user(void *to, __u32 size, const void *address);
 static long bpf_copy_from_user_task(void *to, __u32 size, const void *address, struct task_struct *task, __u64 flags);
 static __u64 bpf_get_current_pid_tgid(void);
+static __u32 bpf_get_smp_processor_id(void);
 static long bpf_get_ns_current_pid_tgid(__u64 device, __u64 inode, struct bpf_pidns_info *info, __u32 size);
 static struct task_struct *bpf_get_current_task_btf(void);
 static long bpf_find_vma(struct task_struct *task, __u64 address, long (*note)(struct task_struct *, struct vm_area_struct *, void *),

@@ -3,13 +3,9 @@
  * maps: every table, with the struct of its rows in wire.h. Sizes that depend on options are set before load.
  *
  * Programs of uprobes are preemptible, but stay on their CPU (stack.bpf.h). So what is of a CPU is no more one program's than what is of
- * all of them: `counters` are changed by atomic operations, `scratches` are claimed, and everything else is shared by all CPUs anyway,
+ * all of them: `counters` are changed by atomic operations, `scratches` are claimed (those of other CPUs, too), and everything else is shared by all CPUs anyway,
  * written by atomic operations, by the kernel under its locks, or with a check that finds mixtures (file_sets, known_codes). `threads`
- * are each thread's own, and a thread has one event at a time. But the kernel takes no two requests for them on a CPU at once: one that
- * comes in the middle of another's is refused (kernel/bpf/bpf_task_storage.c: bpf_task_storage_trylock()). Since 6.2 that is true of new
- * ones only (kernel e8b02296a6b8 "bpf: Avoid taking spinlock in bpf_task_storage_get if potential deadlock is detected"), which is counted
- * as calls_full. baseline: 6.1 with preempt=full; there the return of a call may not be noticed, which its thread's next entry
- * counts as calls_abandoned.
+ * are each thread's own, and a thread has one event at a time; of requests for them see process.bpf.h.
  *
  * live and traces allocate rows when they are needed: safe in tracing programs from 6.1 on, where hash maps got
  * their own allocator (kernel 34dd3bad1a6f "bpf: Relax the requirement to use preallocated hash maps in tracing").

@@ -75,11 +75,12 @@ extern void bpf_preempt_disable(void) __ksym __weak;
 extern void bpf_preempt_enable(void) __ksym __weak;
 
 /*
- * Of task storage the kernel serves one request of a CPU at a time, and refuses others (kernel/bpf/bpf_task_storage.c:
- * bpf_task_storage_trylock(); from 6.2 on not those that only look for what is there). On a preemptible kernel a thread that is
- * preempted within one makes it refuse all others of the CPU until it runs again. So it is not preempted there, from 6.10 on, when
- * programs came to be able to ask for that (kernel fc7566ad0a82 "bpf: Introduce bpf_preempt_[disable,enable] kfuncs"); before, the calls that
- * are missed are counted: preempt=full is nobody's default there.
+ * The kernel serves one request for task storage of a CPU at a time, and refuses others (kernel/bpf/bpf_task_storage.c:
+ * bpf_task_storage_trylock()); from 6.2 on only those that make some (kernel e8b02296a6b8 "bpf: Avoid taking spinlock in
+ * bpf_task_storage_get if potential deadlock is detected"). A thread that is preempted within one makes it refuse all others of the CPU
+ * until it runs again. So it is not preempted there, where programs can ask for that: from 6.10 on (kernel fc7566ad0a82 "bpf: Introduce
+ * bpf_preempt_[disable,enable] kfuncs"). Before, where a kernel preempts itself (preempt=full), calls are missed and counted: as
+ * calls_full, and, where a return finds nothing (6.1), by the thread's next entry as calls_abandoned.
  */
 #define thread_storage(map, flags) \
 	({ \

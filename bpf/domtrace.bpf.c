@@ -403,12 +403,16 @@ int untrack_enter(struct pt_regs *ctx)
 
 /*
  * Up to `size` bytes that end with a NUL or at the end of what is there; false: not even the first is. May wait for the page, which nobody
- * need have touched; what lies behind its end is another one, which need not be there.
+ * need have touched; what lies behind its end is another one, which need not be there. Not by perf events: before 6.10 these hold a lock of
+ * the CPU while their program runs (kernel/trace/trace_uprobe.c: prepare_uprobe_buffer()), and a target that lets its page be awaited
+ * (userfaultfd) would hold up every traced process there.
  */
 static __always_inline bool read_name(char *to, __u64 address)
 {
 	__u64 first = PAGE_MASK + 1 - (address & PAGE_MASK);
 
+	if (!config.awaits_pages)
+		return bpf_probe_read_user_str(to, DT_NAME_BYTES, (const void *)(unsigned long)address) >= 0;
 	if (first >= DT_NAME_BYTES)
 		return !bpf_copy_from_user(to, DT_NAME_BYTES, (const void *)(unsigned long)address);
 	if (!bpf_copy_from_user(to, DT_NAME_BYTES, (const void *)(unsigned long)address))
@@ -580,7 +584,7 @@ int marker_enter(struct pt_regs *ctx)
 		count_add(DT_COUNTER_markers_missed);
 		return 0;
 	}
-	wait->stack = PT_REGS_SP(ctx);
+	wait->readable = kernel_readable_address(PT_REGS_IP(ctx));
 	wait->slot = slot;
 	wait->image = image_state(slot)->image;
 	marker_read_label(wait, bpf_get_attach_cookie(ctx), PT_REGS_PARM1(ctx));

@@ -94,6 +94,9 @@ struct vm_area_struct {
 struct mm_struct {
 	unsigned long start_code, end_code;
 	struct file *exe_file;
+	struct {
+		void *vdso;
+	} context;                      /* of x86 (arch/x86/include/asm/mmu.h) */
 } __attribute__((preserve_access_index));
 
 struct task_struct;
@@ -139,6 +142,18 @@ static __always_inline bool kernel_signal_is_free(void)
 
 	return (__u64)task->sighand->action[DT_HOLD_SIGNAL - 1].sa.sa_handler <= 1 && /* SIG_DFL or SIG_IGN */
 	       !(task->blocked.sig[0] >> (DT_HOLD_SIGNAL - 1) & 1);
+}
+
+/*
+ * An address of the current thread's that can be read without anybody else having a say in it, as they have where a page is filled in
+ * by a program (userfaultfd, FUSE): that of the vDSO. Where there is none, the given one.
+ */
+static __always_inline __u64 kernel_readable_address(__u64 otherwise)
+{
+	const struct mm_struct *memory = bpf_get_current_task_btf()->mm;
+	__u64 vdso = memory ? (__u64)memory->context.vdso : 0;
+
+	return vdso ? vdso : otherwise;
 }
 
 #define RETURN_INSTANCES_MAX 16         /* nested calls with return probes that are looked through */

@@ -54,7 +54,7 @@ static __always_inline bool marker_is_in_vain(const struct marker_wait *wait)
 }
 
 /*
- * One look, and then a read of its own memory, through which the kernel gives the processor away where somebody wants it, and which
+ * One look, and then a read of memory that it has, through which the kernel gives the processor away where somebody wants it, and which
  * fails when the thread is being killed (mm/gup.c, __get_user_pages(): cond_resched(), fatal_signal_pending()).
  */
 static long marker_wait_step(__u32 index, void *context)
@@ -66,7 +66,7 @@ static long marker_wait_step(__u32 index, void *context)
 	if (marker_has(wait))
 		wait->state = MARKER_HAS;
 	else if (!marker_is_wanted(wait) || marker_is_in_vain(wait) ||
-		 bpf_copy_from_user_task(&byte, sizeof(byte), (const void *)(unsigned long)wait->stack, bpf_get_current_task_btf(), 0))
+		 bpf_copy_from_user_task(&byte, sizeof(byte), (const void *)(unsigned long)wait->readable, bpf_get_current_task_btf(), 0))
 		wait->state = MARKER_GIVES_UP;
 	return wait->state != MARKER_WAITS;
 }
@@ -94,8 +94,10 @@ static __always_inline void marker_read_label(struct marker_wait *wait, __u64 pl
 	wait->label[0] = 0;
 	if (place != DT_MARKER_DECLARED)
 		return;
-	bpf_copy_from_user(&byte, sizeof(byte), (const void *)(unsigned long)address);
-	bpf_copy_from_user(&byte, sizeof(byte), (const void *)(unsigned long)(address + DT_MARKER_LABEL_BYTES - 1));
+	if (config.awaits_pages) {
+		bpf_copy_from_user(&byte, sizeof(byte), (const void *)(unsigned long)address);
+		bpf_copy_from_user(&byte, sizeof(byte), (const void *)(unsigned long)(address + DT_MARKER_LABEL_BYTES - 1));
+	}
 	if (bpf_probe_read_user_str(wait->label, sizeof(wait->label), (const void *)(unsigned long)address) < 0)
 		wait->label[0] = 0;
 }

@@ -40,7 +40,7 @@ struct dt_thread {
 
 /* What a thread waits for at a marker (marker.bpf.h). */
 struct marker_wait {
-	__u64 stack;                    /* an address that can be read */
+	__u64 readable;                 /* an address whose page nobody has to wait for */
 	__u64 begun_ns;
 	__u32 slot, image;
 	__u32 what;                     /* enum marker_what */

@@ -527,6 +527,8 @@ struct dt_config {
 	__u64 pid_namespace_inode;
 	__u32 defers_preemption;        /* 1: the kernel has bpf_preempt_disable() */
 	__u32 scratch_count;            /* rows of the map `scratches`: DT_SCRATCHES_PER_CPU of each possible CPU, DT_SCRATCHES_MIN at least */
+	__u32 awaits_pages;             /* 1: a program may wait for a page of its target's, as nobody else waits with it */
+	__u32 reserved;
 };
 
 #define DT_SCRATCHES_PER_CPU 4

@@ -688,7 +688,8 @@ static inline int host_setup(void **state)
 	struct dt_process process = { .mapping_count = 2, .mappings_version = 1 };
 
 	(void)state;
-	*host_config() = (struct dt_config){ .hash_seed = 0x0123456789abcdef, .frame_limit = DT_FRAME_LIMIT_DEFAULT, .scratch_count = DT_SCRATCHES_MIN };
+	*host_config() = (struct dt_config){ .hash_seed = 0x0123456789abcdef, .frame_limit = DT_FRAME_LIMIT_DEFAULT, .scratch_count = DT_SCRATCHES_MIN,
+		.awaits_pages = 1 };
 	epoch = peak_zero = traces_full_ns = reading = reading_kept = reading_lost = 0;
 	spare_rows = spare_rows_max = rows_made = 0;
 	rows_ask = DT_ROWS_ASKED;

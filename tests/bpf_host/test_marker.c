@@ -10,7 +10,8 @@ static __u64 begun_ns;
 /* The current thread comes to a marker. */
 static void come(__u64 place, __u64 label)
 {
-	struct pt_regs registers = { .rsp = HOST_STACK((__u64)(host_current - host_threads)) + 1024, .rdi = label };
+	__u64 stack = HOST_STACK((__u64)(host_current - host_threads)) + 1024;
+	struct pt_regs registers = { .rsp = stack, .rip = stack, .rdi = label }; /* readable, and whose code it is nobody asks */
 
 	turns = 0;
 	begun_ns = host_time_ns;
@@ -34,6 +35,29 @@ static long count_turns(void)
 	turns++;
 	host_time_ns += 1000000;
 	return 0;
+}
+
+#define VDSO_ADDRESS 0x7fff00001000
+
+/* The thread goes on at once where the vDSO is not there to be read, whatever else is. */
+static void waits_on_the_vdso(void **state)
+{
+	static const char image[] = "\177ELF";
+	struct mm_struct memory = { .context.vdso = (void *)VDSO_ADDRESS };
+
+	(void)state;
+	host_current->task.mm = &memory;
+	host_wait = count_turns;
+	come(DT_MARKER_DECLARED, 0);
+	assert_int_equal(turns, 1);
+	assert_int_equal(host_counter(DT_COUNTER_markers_late), 1);
+	turn = DT_TURN_FREE;
+	host_memory(VDSO_ADDRESS, image, sizeof(image));
+	host_wait = read_at_third;
+	come(DT_MARKER_DECLARED, 0);
+	assert_int_equal(turns, 3);
+	assert_int_equal(host_counter(DT_COUNTER_markers_late), 1);
+	host_current->task.mm = NULL;
 }
 
 static void turns_and_waits(void **state)
@@ -229,6 +253,7 @@ static void does_without_room_in_the_ring(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		host_test(waits_on_the_vdso),
 		host_test(turns_and_waits),
 		host_test(cuts_and_reads_labels),
 		host_test(waits_for_the_turn),

@@ -156,11 +156,11 @@ def forked(place):
 def met(place):
     """While the program of one thread's event waits for a page, another thread of its CPU has an event: bpf/stack.bpf.h.
 
-    Not by perf events on kernels before 6.10, whose probes hold a lock of the CPU while their program runs (kernel/trace/trace_uprobe.c:
-    prepare_uprobe_buffer()): there the second event waits for the first one's page, which would never come.
+    Not by perf events, whose probes on kernels before 6.10 hold a lock of the CPU while their program runs (kernel/trace/trace_uprobe.c:
+    prepare_uprobe_buffer()): there nothing waits for a page.
     """
     if "attach        single" in place.run("doctor")[1]:
-        raise Skip("probes of a CPU wait for each other on this kernel: it has no uprobe_multi")
+        raise Skip("no program waits for a page on this kernel: it has no uprobe_multi")
     target = place.start([place.workload("domains_meet")])
     pid = target.told()["pid"]
     tracer = place.trace("-p", str(pid), "--stack", "native")

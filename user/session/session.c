@@ -66,6 +66,7 @@ static int fill_config(const struct dt_session *session, struct dt_config *confi
 	config->domains_excluded = session->domains.excluded;
 	memcpy(config->domains, session->domains.ids, sizeof(config->domains));
 	config->scratch_count = scratch_count();
+	config->awaits_pages = session->method != DT_ATTACH_SINGLE;
 	config->defers_preemption = dt_kernel_has_function("bpf_preempt_disable");
 	return fill_pid_namespace(config);
 }

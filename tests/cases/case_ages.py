@@ -114,6 +114,27 @@ def compare(snapshot, told, phases):
     return True
 
 
+def compare_filters(place, snapshot, pid):
+    """What the report makes of the tracer's file: of each site the blocks up to a size, above it, as old as was asked for, and younger."""
+    rows, sizes = site_rows(snapshot, pid), size_rows(snapshot, pid)
+    classes = sorted({upper for _, upper in sizes})
+    expect(len(classes) > 2, f"there are only the classes {classes}")
+    bound, seconds = classes[len(classes) // 2 - 1], snapshot["ages"]["older_than_ns"] / SECOND
+    wants = {
+        f"size<={bound}": {site: [sum(row[i] for key, row in sizes.items() if key[0] == site and key[1] <= bound) for i in (0, 1)] for site in rows},
+        f"size>{bound}": {site: [sum(row[i] for key, row in sizes.items() if key[0] == site and key[1] > bound) for i in (0, 1)] for site in rows},
+        f"age>={seconds}s": {site: [row["old_blocks"], row["old_bytes"]] for site, row in rows.items()},
+        f"age<{seconds}s": {site: [row["blocks"] - row["old_blocks"], row["bytes"] - row["old_bytes"]] for site, row in rows.items()},
+    }
+    for term, want in wants.items():
+        status, text, errors = place.run("report", f"{place.path('snapshots')}#{snapshot['sequence']}", "--filter", term,
+                                         "--group-by", "function", "--format", "json")
+        expect(status == 0, f"report --filter {term} says {errors}")
+        found = {row["function"]: [row["blocks"], row["bytes"]] for row in json.loads(text)["rows"]}
+        want = {site: figures for site, figures in want.items() if figures[0]}
+        expect(want and found == want, f"--filter {term}: the report has {found}, the snapshot {want}")
+
+
 def merged(place, snapshots):
     """What export makes of lines of the tracer's file together: all rows of all of them, and the ages that hold for all."""
     path = place.path("snapshots")
@@ -183,10 +204,14 @@ def phases_of(place, forks):
             expect(snapshot["ages"]["exact"], f"ages are {snapshot['ages']}")
             if compare(snapshot, told, phases):
                 used += 1
+                if 0 < snapshot["domains"][0]["old_blocks"] < snapshot["domains"][0]["live_blocks"]:
+                    last = snapshot
                 seen.add(sum(domain["old_blocks"] for domain in snapshot["domains"]))
                 break
             time.sleep(GAP / 3)
     expect(used >= 8 and len(seen) >= 5, f"{used} snapshots were compared, with {len(seen)} numbers of old blocks")
+    if not forks:
+        compare_filters(place, last, pids[0])
     compare_ends(place, target, tracer, told)
 
 

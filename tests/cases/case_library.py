@@ -229,11 +229,45 @@ def markers(place):
         expect(told[:-1] == want and told[-1]["label"] == "final", f"{told}, not {want}")
 
 
+def traced_memory(place):
+    """Of each domain and of both together, as the program's books have it, also after its peaks were reset."""
+    target = place.start([place.workload("simd_example"), "--rows", "30", "--columns", "50", "--rounds", "2"])
+    program = Installed(place).build_shared("memory")
+    tracer = place.start([program, str(target.told()["pid"]), "libc", "simd"])
+    wait_for(tracer, "memory: ready")
+
+    def expect_told(command, peaks):
+        """`peaks`: of both since they were reset; None: the books' own."""
+        tracer.child.stdin.write(command + b"\n")
+        tracer.child.stdin.flush()
+        lives = [truth["total"]["live_bytes"] for truth in truths]
+        peaks = peaks or [truth["total"]["peak_bytes"] for truth in truths]
+        want = {"libc": [lives[0], peaks[0], True], "simd": [lives[1], peaks[1], True], "all": [sum(lives), sum(peaks), False]}
+        found = tracer.told()
+        expect(found == want, f"after '{command.decode()}' it is told {found}, not {want}")
+
+    for number in range(4):
+        target.go()
+        truths = [target.told(), target.told()]
+        expect_told(b"tell", None)
+    expect(all(truth["total"]["peak_bytes"] > truth["total"]["live_bytes"] > 0 for truth in truths), f"the books have {truths}")
+    expect_told(b"reset", [truth["total"]["live_bytes"] for truth in truths])
+    before = [truth["total"]["live_bytes"] for truth in truths]
+    target.go()
+    truths = [target.told(), target.told()]     # all is freed
+    expect_told(b"tell", before)
+    target.go()
+    expect(target.wait() == 0, target.stderr())
+    tracer.child.stdin.close()
+    expect(tracer.wait() == 0, tracer.stderr())
+
+
 def cases():
     return [
         ("library/exports", exports),
         ("library/example", example),
         ("library/the page's example", page),
         ("library/sessions and threads", share),
+        ("library/traced memory", traced_memory),
         ("library/markers", markers),
     ]

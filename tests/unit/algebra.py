@@ -390,6 +390,29 @@ def check_patterns(driver, count):
     return count
 
 
+def run_tool(*arguments, **options):
+    tool = os.path.join(HERE, "..", "..", "tools", "to_tracemalloc.py")
+    done = subprocess.run([sys.executable, "-B", tool, *arguments], capture_output=True, check=False, **options)
+    return done.returncode, done.stderr.decode()
+
+
+def check_tool(directory):
+    """tools/to_tracemalloc.py as a command: tracemalloc itself reads the pickle, whichever snapshot and frames were asked for."""
+    path, pickle = os.path.join(directory, "two.json"), os.path.join(directory, "pickle")
+    with open(path, "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(document) + "\n" for document in random_pair(1))
+    with open(path, "rb") as file:
+        text = file.read()
+    for name, number, stack in ((path, None, "all"), (path + "#1", 1, "python"), (path + "#2", 2, "native"), ("-", None, "all")):
+        status, said = run_tool("--stack", stack, name, pickle, input=text)
+        check(f"to_tracemalloc.py {name}, status and message", (status, said), (0, ""))
+        found, expected = tracemalloc.Snapshot.load(pickle), to_tracemalloc.load(path, number, stack)
+        check(f"the traces of {name}", (found.traces._traces, found.traceback_limit), (expected.traces._traces, expected.traceback_limit))
+    for arguments in ((path + "#3",), (os.path.join(directory, "missing.json"),), ("--blocks-max", "1", path)):
+        status, said = run_tool(*arguments, pickle)
+        check(f"to_tracemalloc.py {arguments}", (status, said.count("\n"), said.startswith("to_tracemalloc.py: ")), (1, 1, True))
+
+
 def main():
     count = int(sys.argv[2]) if len(sys.argv) > 2 else SNAPSHOTS
     driver = Driver(sys.argv[1])
@@ -397,6 +420,7 @@ def main():
         with tempfile.TemporaryDirectory(prefix="domtrace-algebra-") as directory:
             patterns = check_patterns(driver, PATTERNS)
             checked = check_snapshots(driver, directory, count)
+            check_tool(directory)
             told, refused = check_documents_of_blocks(driver, directory, count)
         driver.close()
     except Differs as error:

@@ -174,7 +174,8 @@ def refused(place):
     # One who gets past the permissions of files, but is another user all the same.
     knock = ("import socket, sys; s = socket.socket(socket.AF_UNIX)\ntry: s.connect(sys.argv[1])\n"
              "except PermissionError: print('no entry'); sys.exit()\n"
-             "try: s.sendall(b'domtrace/1 stop\\n')\nexcept BrokenPipeError: pass\nprint(s.recv(4096).decode(), end='')")
+             "try: s.sendall(b'domtrace/1 stop\\n')\nexcept BrokenPipeError: pass\n"
+             "try:\n while said := s.recv(4096).decode(): print(said, end='')\nexcept ConnectionResetError: pass")
     path = f"/run/domtrace/{tracer.pid}.sock"
     for override, wanted in (([], "no entry\n"),
                              (["--inh-caps=+dac_override", "--ambient-caps=+dac_override"], "domtrace/1 refused 27\nit belongs to another user\n")):

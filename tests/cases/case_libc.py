@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The libc domain: the whole table equals what the workload tells of itself, also with each fallback forced."""
 import guests
-from harness import Failure, expect, scaled
+from harness import Failure, Tracer, expect, scaled
 from tables import compare_libc
 
 RANDOM_OPS = "1000000"
@@ -39,7 +39,7 @@ FALLBACK_WORKLOADS = {
     "random from its start": WORKLOADS["random from its start"],
 }
 
-# What --without knows; the case libc/features compares it with `domtrace --help`.
+# What --without knows of ways to attach; the case libc/features compares it with `domtrace --help`.
 FEATURES = ("session", "multi", "cheap-sites")
 COMBINATIONS = tuple((name,) for name in FEATURES) + (FEATURES,)
 
@@ -99,7 +99,8 @@ def features(place):
     _, text, _ = place.run("--help")
     lines = text.split("Features that --without knows:\n", 1)[-1].split("\n\n", 1)[0].splitlines()
     listed = tuple(line.split()[0] for line in lines if line.startswith("  ") and line[2] != " ")
-    expect(set(listed) == set(FEATURES), f"--help lists the features {listed}, the cases know {FEATURES}")
+    known = {*FEATURES, "markers"}      # without which the cases of markers are
+    expect(set(listed) == known, f"--help lists the features {listed}, the cases know {known}")
 
 
 def two_processes(place):
@@ -125,6 +126,64 @@ def two_processes(place):
     compare(last, pids[1], {**truths[1], "counters": together}, specs[1])
 
 
+def children_of(pid):
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return [int(word) for word in file.read().split()]
+
+
+def trace_inside(place, pid, numbers):
+    """domtrace in the pid namespace of a process. Signals would go to nsenter, so it ends with its targets."""
+    enter = ["nsenter", f"--pid=/proc/{pid}/ns/pid", f"--mount=/proc/{pid}/ns/mnt", f"--wd={place.directory}"]
+    tracer = Tracer([*enter, place.domtrace, "-o", place.path("inside"), "-p", numbers], place.path("stderr-inside"), place.path("inside"))
+    place.processes.append(tracer)
+    tracer.wait_ready()
+    return tracer
+
+
+NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc", "sh", "-c")
+
+
+def pid_namespace(place):
+    """One tracer in the target's pid namespace, whose first process is a shell, and one outside: each table has its reader's number for it."""
+    spec = FALLBACK_WORKLOADS["random"]
+    target = place.start([*NAMESPACE, '"$0" "$@"; status=$?; read line; exit $status', *argv_of(place, spec)])
+    expect(target.told()["pid"] == 2, "the target is not the second of its namespace")
+    [shell] = children_of(target.pid)
+    [pid] = children_of(shell)
+    inside, outside = trace_inside(place, pid, "2"), place.trace("-p", str(pid))
+    target.go()
+    truth = target.told(limit=600)
+    target.go()
+    lasts = inside.finish()[-1], outside.finish()[-1]
+    target.go()                     # the shell's end is that of all in its namespace
+    expect(target.wait() == 0, target.stderr())
+    for last, number in zip(lasts, (2, pid)):
+        expect([process["pid"] for process in last["processes"]] == [number], f"the processes are {last['processes']}, not {number}")
+        compare(last, number, truth, spec)
+
+
+def pid_reused(place):
+    """A process that has the number of one that was traced, while others are traced still, is another one: nothing of it is booked."""
+    spec = FALLBACK_WORKLOADS["random"]
+    script = 'tail -f /dev/null & "$0" "$@" && echo 2 >/proc/sys/kernel/ns_last_pid && "$0" "$@"; status=$?; kill $!; read line; exit $status'
+    target = place.start([*NAMESPACE, script, *argv_of(place, spec)])
+    expect(target.told()["pid"] == 3, "the target is not the third of its namespace")
+    [shell] = children_of(target.pid)
+    tracer = trace_inside(place, shell, "2,3")
+    truths = []
+    for again in False, True:
+        expect(not again or target.told()["pid"] == 3, "the second target has another number than the first")
+        target.go()
+        truths.append(target.told(limit=600))
+        target.go()
+    last = tracer.finish()[-1]
+    target.go()
+    expect(target.wait() == 0, target.stderr())
+    expect(sorted(process["pid"] for process in last["processes"]) == [2, 3], f"the processes are {last['processes']}")
+    expect(truths[0]["total"] == truths[1]["total"], "the targets did not do the same")
+    compare(last, 3, truths[0], spec)
+
+
 def vforks(place, options=()):
     """Children of vfork(), which work in their parent's memory: with single probes they are booked there, else their number is told."""
     seen = "multi" in (*options, *guests.missing_features())
@@ -144,6 +203,8 @@ def cases():
     for name, spec in WORKLOADS.items():
         yield f"libc/{name}", lambda place, spec=spec: run(place, spec)
     yield "libc/two processes", two_processes
+    yield "libc/pid namespace", pid_namespace
+    yield "libc/pid reused", pid_reused
     yield "libc/features", features
     yield "libc/children of vfork", vforks
     yield "libc/children of vfork without multi", lambda place: vforks(place, ("--without", "multi"))

@@ -116,6 +116,8 @@ int dt_session_follow_maps(struct dt_session *session, struct dt_traced *traced,
 	if (error)
 		return error;
 	session->mappings_version += changed;
+	if (changed)                    /* before it is published: until then no traceback leads through that code */
+		dt_tracebacks_reach_names(session->tracebacks, traced);
 	if (!changed && !row_changed && removals == traced->row.removals)
 		return 0;
 	error = dt_traced_attach(traced, &session->modules, &target);

@@ -44,6 +44,22 @@ static bool has_changed(struct dt_jit *jit)
 	return true;
 }
 
+/* One that was removed may have been of an older process with this pid, or be written anew. */
+static void open_map(struct dt_jit *jit)
+{
+	struct stat status;
+	int fd;
+
+	if (jit->owner.root_fd < 0 || (jit->fd >= 0 && (fstat(jit->fd, &status) || status.st_nlink)))
+		return;
+	fd = dt_perf_map_open(&jit->owner);
+	if (fd < 0)
+		return;
+	if (jit->fd >= 0)
+		close(jit->fd);
+	jit->fd = fd;
+}
+
 /* Only reading counts: where there is nothing to read yet, the next look is never far. */
 static void look(struct dt_jit *jit)
 {
@@ -52,8 +68,7 @@ static void look(struct dt_jit *jit)
 
 	if (begin < jit->next_look_ns)
 		return;
-	if (jit->fd < 0 && jit->owner.root_fd >= 0)
-		jit->fd = dt_perf_map_open(&jit->owner);
+	open_map(jit);
 	if (jit->fd >= 0 && has_changed(jit)) {
 		begin = now_ns();
 		if (!dt_perf_map_load(jit->fd, &map)) {
@@ -80,6 +95,15 @@ void dt_jit_add_process(struct dt_jit **jits, const struct dt_traced *traced)
 	if (dt_perf_map_owner_open(traced->pid, &jit->owner))
 		jit->owner.root_fd = -1;
 	HASH_ADD_INT(*jits, image, jit);
+}
+
+void dt_jit_open(struct dt_jit *jits, uint32_t image)
+{
+	struct dt_jit *jit;
+
+	HASH_FIND_INT(jits, &image, jit);
+	if (jit)
+		open_map(jit);
 }
 
 const char *dt_jit_find(struct dt_jit *jits, uint32_t image, uint64_t address, uint64_t *ret_offset)

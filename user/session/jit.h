@@ -12,6 +12,11 @@ struct dt_jit;
 /* Takes in whose map a process has, before it ends. */
 void dt_jit_add_process(struct dt_jit **jits, const struct dt_traced *traced);
 /*
+ * Opens an image's map, if it is there by now: what is open stays readable. /tmp of a process with a mount namespace of its own may go with
+ * it, before a name is asked for.
+ */
+void dt_jit_open(struct dt_jit *jits, uint32_t image);
+/*
  * The function of an image that holds an address, NULL where none is known (yet). Owned by `jits`, until the next call. A map is
  * looked at again a few times a second at most, and not so often that reading it takes more than a twentieth of the time.
  */

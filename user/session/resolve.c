@@ -138,6 +138,11 @@ void dt_resolve_add_process(struct dt_resolve *resolve, const struct dt_traced *
 	dt_jit_add_process(&resolve->jits, traced);
 }
 
+void dt_resolve_reach_names(struct dt_resolve *resolve, const struct dt_traced *traced)
+{
+	dt_jit_open(resolve->jits, traced->image);
+}
+
 /* Copies of a file have the same names. */
 static uint32_t id_of(const struct dt_module *module)
 {

@@ -42,6 +42,8 @@ void dt_resolve_free(struct dt_resolve *resolve);
 
 /* A process is traced from now on: takes in where its files and names are found, before it ends. */
 void dt_resolve_add_process(struct dt_resolve *resolve, const struct dt_traced *traced);
+/* It maps other code than before: opens the names of code of no file, where they are there by now. */
+void dt_resolve_reach_names(struct dt_resolve *resolve, const struct dt_traced *traced);
 /*
  * The place of an address by the mappings that it was met with: of the call before a return address, or, `exact`, of the
  * instruction itself. Equal ones have the same number. -ENOMEM.

@@ -149,6 +149,11 @@ void dt_tracebacks_add_process(struct dt_tracebacks *tracebacks, const struct dt
 	dt_resolve_add_process(tracebacks->resolve, traced);
 }
 
+void dt_tracebacks_reach_names(struct dt_tracebacks *tracebacks, const struct dt_traced *traced)
+{
+	dt_resolve_reach_names(tracebacks->resolve, traced);
+}
+
 void dt_tracebacks_remove_process(struct dt_tracebacks *tracebacks, const struct dt_traced *traced)
 {
 	struct image *image = find_image(tracebacks, traced->image);

@@ -31,6 +31,8 @@ int dt_tracebacks_add(struct dt_tracebacks *tracebacks, const struct dt_traced *
 		      const struct dt_traceback_event *event, size_t size);
 /* A process is traced from now on. */
 void dt_tracebacks_add_process(struct dt_tracebacks *tracebacks, const struct dt_traced *traced);
+/* It maps other code than before: where the names of code of no file will stand is opened while the process is there to lead to it. */
+void dt_tracebacks_reach_names(struct dt_tracebacks *tracebacks, const struct dt_traced *traced);
 /* Before some are forgotten: the last look at what their JIT compilers say. */
 void dt_tracebacks_look_again(struct dt_tracebacks *tracebacks);
 /* Forgets it: no event of it will come any more, and it is in no snapshot any more. */

@@ -112,6 +112,11 @@ int dt_session_command_status(const struct dt_session *session, int *ret_status)
 
 /* `label`: interval, signal, request, final, exit, peak, marker:TEXT. -ESHUTDOWN: tracing has been stopped. -EBUSY: as below. */
 int dt_session_take_snapshot(struct dt_session *session, const char *label, struct dt_snapshot **ret_snapshot);
+/*
+ * The last one of a trace (label "final"): it also shows the descendants that have ended and that dt_session_take_ended() has not told of,
+ * so that none is missing that ended before its moment. -ESHUTDOWN, -EBUSY: as above.
+ */
+int dt_session_take_final(struct dt_session *session, struct dt_snapshot **ret_snapshot);
 /* What a snapshot would say but for traces: processes, domains and losses. It has the number of the last snapshot. -ESHUTDOWN. -EBUSY: as below. */
 int dt_session_take_totals(struct dt_session *session, struct dt_snapshot **ret_snapshot);
 /*

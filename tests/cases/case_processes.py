@@ -7,12 +7,14 @@ what one trace can show is one case.
 import contextlib
 import os
 import re
+import signal
 import time
 
 import counted
 import random_runs
 import scenarios
 import traced
+from case_ages import time_ns
 from harness import IN_VM, PYTHON, Skip, expect
 from random_runs import ALLOCATORS, Run
 from tables import domain_rows, fail_if
@@ -170,6 +172,41 @@ def ended_in_calls(place):
     fail_if(wrong)
 
 
+def tables_by_site(snapshot):
+    """{pid: [[function, blocks, bytes]]} of the libc domain of each process."""
+    shown = {}
+    for process in snapshot["processes"]:
+        _, rows = domain_rows(snapshot, process["pid"], "libc")
+        shown[process["pid"]] = [[frames[-1]["function"], row["blocks"], row["bytes"]] for frames, _, row in rows]
+    return shown
+
+
+def ended_before_the_last(place):
+    """No child that ended before the moment of the last snapshot is missing, whenever it ended: most do so in every step of the way there."""
+    system_wide()
+    target = place.start([place.workload("alloc_brief")])
+    told = target.told()
+    tracer = place.trace("-p", str(told["pid"]), "--children", "--stack", "native")
+    target.go()
+    tracer.poll(tracer.snapshots, "a snapshot of children that have ended")
+    tracer.signal(signal.SIGINT)
+    snapshots = tracer.finish()
+    target.go()
+    children = target.told()["children"]
+    target.go()
+    expect(target.wait() == 0, target.stderr())
+    expected = ["keep_block", told["blocks"], told["bytes"]]
+    shown = {pid: rows for snapshot in snapshots for pid, rows in tables_by_site(snapshot).items() if pid != told["pid"]}
+    ended = [pid for pid, end_ns in children if end_ns < time_ns(snapshots[-1])]
+    missing = [pid for pid in ended if pid not in shown]
+    print(f"     {len(ended)} of {len(children)} children ended before the last of {len(snapshots)} snapshots, which shows "
+          f"{len(snapshots[-1]['processes']) - 1} of them", flush=True)
+    expect(ended, "no child ended in time")
+    fail_if_any([f"{len(missing)} of {len(ended)} children are in no snapshot"] * bool(missing)
+                + [f"child {pid} has {shown[pid]}, not {[expected]}" for pid in ended if pid in shown and shown[pid] != [expected]]
+                + traced.loss_faults(snapshots))
+
+
 # ---- real programs -----------------------------------------------------------------------------------------------
 
 
@@ -237,4 +274,5 @@ def cases():
     yield "processes/narrowed by --exe and --uid", narrowed_by_exe_and_uid
     yield "processes/narrowed by --comm and --cgroup", narrowed_by_comm_and_cgroup
     yield "processes/threads that end in a call", ended_in_calls
+    yield "processes/ended before the last snapshot", ended_before_the_last
     yield "processes/real programs, system-wide", real_programs

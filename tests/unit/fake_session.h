@@ -226,6 +226,11 @@ int dt_session_take_snapshot(struct dt_session *session, const char *label, stru
 	return 0;
 }
 
+int dt_session_take_final(struct dt_session *session, struct dt_snapshot **ret_snapshot)
+{
+	return dt_session_take_snapshot(session, "final", ret_snapshot);
+}
+
 int dt_session_take_marked(struct dt_session *session, struct dt_snapshot **ret_snapshot)
 {
 	(void)session;

@@ -103,13 +103,15 @@ static bool take_marked(struct watch *watch)
 	return true;
 }
 
+/* `label` NULL: the last one, which has its own. */
 static int take(struct watch *watch, const char *label, uint64_t *ret_sequence)
 {
 	DT_CLEANUP(cleanup_snapshot) struct dt_snapshot *snapshot = NULL;
+	struct dt_session *session = watch->opts->session;
 	int error;
 
 	do
-		error = dt_session_take_snapshot(watch->opts->session, label, &snapshot);
+		error = label ? dt_session_take_snapshot(session, label, &snapshot) : dt_session_take_final(session, &snapshot);
 	while (error == -EBUSY && take_marked(watch));
 	note(watch, error);
 	return error ? error : show(watch, &snapshot, ret_sequence);
@@ -146,7 +148,7 @@ static int finish_with(struct watch *watch, uint64_t *ret_sequence)
 
 	take_marked(watch);
 	take_ended(watch, true);
-	error = take(watch, "final", ret_sequence);
+	error = take(watch, NULL, ret_sequence);
 	stop(watch);
 	return error;
 }

@@ -44,7 +44,7 @@ static int read_figures(struct dt_session *session, struct dt_snapshot *snapshot
 	error = dt_session_read_tables(session, NULL, snapshot, &now, &reading);
 	ended = dt_reading_end(session, &reading);
 	error = error ? error : ended;
-	chosen = dt_session_choose_processes(session, false, &count);
+	chosen = dt_session_choose_processes(session, DT_PART_TOTALS, &count);
 	if (!error)
 		error = chosen ? dt_inherit_find(session->bpf, &session->live, chosen, count, session->tracebacks) : -ENOMEM;
 	dt_session_release_turn(session);

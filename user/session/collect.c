@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -97,10 +98,13 @@ uint32_t dt_collect_step(struct dt_collect *collect)
 	return DT_EPOCH_SEGMENT(__atomic_fetch_add(&collect->bpf->bss->epoch, DT_EPOCH_STEP, __ATOMIC_SEQ_CST));
 }
 
-int dt_collect_turn(struct dt_collect *collect, uint32_t *ret_segment)
+int dt_collect_turn(struct dt_collect *collect, uint32_t *ret_segment, uint64_t *ret_turned_ns)
 {
 	uint64_t turn = DT_EPOCH_TURN(collect->bpf->bss->epoch), before; /* nobody else changes the half */
+	struct timespec now;
 
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	*ret_turned_ns = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 	before = __atomic_fetch_add(&collect->bpf->bss->epoch, turn, __ATOMIC_SEQ_CST);
 	*ret_segment = DT_EPOCH_SEGMENT(before);
 	return dt_collect_wait(collect);

@@ -33,9 +33,10 @@ int dt_collect_wait(struct dt_collect *collect);
 uint32_t dt_collect_step(struct dt_collect *collect);
 /*
  * Turns the epoch: what happens from now on is not in the tables that dt_collect_read() reads. *ret_segment is the last segment of
- * what they have, also on failure.
+ * what they have, and what happened before *ret_turned_ns (CLOCK_MONOTONIC) is all in them; both also on failure. It waits for programs
+ * that still write into them, which may take long.
  */
-int dt_collect_turn(struct dt_collect *collect, uint32_t *ret_segment);
+int dt_collect_turn(struct dt_collect *collect, uint32_t *ret_segment, uint64_t *ret_turned_ns);
 /* Reads what was written before the last turn. */
 int dt_collect_read(struct dt_collect *collect);
 /*

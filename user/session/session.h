@@ -22,6 +22,7 @@
 #include "session/publish.h"
 #include "session/reading.h"
 #include "session/tables.h"
+#include "session/taken.h"
 #include "session/traced.h"
 #include "session/tracebacks.h"
 #include "session/unwind.h"
@@ -119,8 +120,8 @@ int dt_session_read_tables(struct dt_session *session, const struct dt_marker *m
  * are read meanwhile.
  */
 int dt_session_find_names(struct dt_session *session);
-/* Which processes a snapshot shows: those that were asked for and those that run; or only those that have ended since. NULL: no memory. */
-struct dt_traced **dt_session_choose_processes(const struct dt_session *session, bool ended, size_t *ret_count);
+/* Which processes a snapshot shows; those that were asked for belong to those that run. NULL: no memory. */
+struct dt_traced **dt_session_choose_processes(const struct dt_session *session, enum dt_part part, size_t *ret_count);
 int dt_session_fill_header(const struct dt_session *session, const char *label, const struct timespec *now, struct dt_snapshot *snapshot);
 
 /* follow.c */

@@ -65,15 +65,28 @@ int dt_session_refuse_stopped(const struct dt_session *session, const char *what
 	return dt_log_error(&session->log, -ESHUTDOWN, "%s: tracing has been stopped", what);
 }
 
-int dt_session_take_snapshot(struct dt_session *session, const char *label, struct dt_snapshot **ret_snapshot)
+static int begin_and_take(struct dt_session *session, const char *label, enum dt_part part, struct dt_snapshot **ret_snapshot)
 {
-	DT_SESSION_LOCKED(session);
 	int error;
 
 	if (session->stopped)
 		return dt_session_refuse_stopped(session, "no snapshot can be taken");
 	error = begin(session);
-	return error ? error : take(session, label, DT_PART_RUNNING, ret_snapshot);
+	return error ? error : take(session, label, part, ret_snapshot);
+}
+
+int dt_session_take_snapshot(struct dt_session *session, const char *label, struct dt_snapshot **ret_snapshot)
+{
+	DT_SESSION_LOCKED(session);
+
+	return begin_and_take(session, label, DT_PART_RUNNING, ret_snapshot);
+}
+
+int dt_session_take_final(struct dt_session *session, struct dt_snapshot **ret_snapshot)
+{
+	DT_SESSION_LOCKED(session);
+
+	return begin_and_take(session, "final", DT_PART_LAST, ret_snapshot);
 }
 
 int dt_session_take_totals(struct dt_session *session, struct dt_snapshot **ret_snapshot)

@@ -101,16 +101,16 @@ static void go_back(uint64_t moment_ns, struct timespec *time, struct timespec *
 int dt_session_read_tables(struct dt_session *session, const struct dt_marker *marker, struct dt_snapshot *snapshot, struct timespec *ret_now,
 			   struct dt_reading *reading)
 {
+	uint64_t turned_ns = marker ? marker->turned_ns : 0;
 	int error;
 
 	dt_reading_begin(session, marker, reading);
-	error = marker ? dt_collect_wait(session->collect) : dt_collect_turn(session->collect, &reading->moment);
+	error = marker ? dt_collect_wait(session->collect) : dt_collect_turn(session->collect, &reading->moment, &turned_ns);
 	if (!error)
 		dt_reading_turn(session, reading);
 	clock_gettime(CLOCK_REALTIME, &snapshot->time);
 	clock_gettime(CLOCK_MONOTONIC, ret_now);
-	if (marker)
-		go_back(marker->turned_ns, &snapshot->time, ret_now);
+	go_back(turned_ns, &snapshot->time, ret_now);
 	if (!error)
 		error = dt_session_settle(session);
 	if (!error)
@@ -128,7 +128,7 @@ static bool has_nothing(const struct dt_traced *traced)
 	return !traced->root && !traced->exited && traced->maps && !sites;
 }
 
-struct dt_traced **dt_session_choose_processes(const struct dt_session *session, bool ended, size_t *ret_count)
+struct dt_traced **dt_session_choose_processes(const struct dt_session *session, enum dt_part part, size_t *ret_count)
 {
 	struct dt_traced **chosen = calloc(session->process_count + 1, sizeof(*chosen));
 	size_t count = 0;
@@ -137,7 +137,7 @@ struct dt_traced **dt_session_choose_processes(const struct dt_session *session,
 		struct dt_traced *traced = session->processes[i];
 		bool is_end = traced->exited && !traced->root;
 
-		if (!traced->hidden && !traced->reported && ended == is_end && !has_nothing(traced))
+		if (!traced->hidden && !traced->reported && !has_nothing(traced) && (part == DT_PART_LAST || (part == DT_PART_ENDED) == is_end))
 			chosen[count++] = traced;
 	}
 	*ret_count = count;
@@ -182,7 +182,7 @@ static int read_rest(struct dt_session *session, const char *label, const struct
 	bool totals = taken->part == DT_PART_TOTALS;
 	int error;
 
-	taken->processes = dt_session_choose_processes(session, taken->part == DT_PART_ENDED, &taken->count);
+	taken->processes = dt_session_choose_processes(session, taken->part, &taken->count);
 	if (!taken->processes)
 		return -ENOMEM;
 	error = dt_inherit_find(session->bpf, &session->live, taken->processes, taken->count, session->tracebacks);

@@ -23,7 +23,8 @@ struct dt_session;
 /* What of the tables is taken. */
 enum dt_part {
 	DT_PART_RUNNING,
-	DT_PART_ENDED,                  /* of processes that have ended since */
+	DT_PART_ENDED,                  /* of processes that have ended, and that no such snapshot has shown */
+	DT_PART_LAST,                   /* both */
 	DT_PART_TOTALS,                 /* no traces: this is no snapshot, and has the number of the last one */
 };
 

@@ -80,7 +80,8 @@ extern void bpf_preempt_enable(void) __ksym __weak;
  * bpf_task_storage_get if potential deadlock is detected"). A thread that is preempted within one makes it refuse all others of the CPU
  * until it runs again. So it is not preempted there, where programs can ask for that: from 6.10 on (kernel fc7566ad0a82 "bpf: Introduce
  * bpf_preempt_[disable,enable] kfuncs"). Before, where a kernel preempts itself (preempt=full), calls are missed and counted: as
- * calls_full, and, where a return finds nothing (6.1), by the thread's next entry as calls_abandoned.
+ * calls_full, and, where a return finds nothing (6.1), by the thread's next entry as calls_abandoned. A return of operator new that finds
+ * nothing is not counted: of a later entry it looks like one that threw.
  */
 #define thread_storage(map, flags) \
 	({ \

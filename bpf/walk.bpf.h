@@ -41,7 +41,8 @@ static __always_inline void scratch_release(struct dt_scratch *scratch)
 {
 	if (!scratch)
 		return;
-	asm volatile("" : : : "memory"); /* whoever is next on the CPU must not be overtaken by a write of before */
+	/* Who claims it next, on any CPU, must not be overtaken by a write of before: x86 keeps the order of stores, the compiler must. */
+	asm volatile("" : : : "memory");
 	*(volatile __u32 *)&scratch->busy = 0;
 }
 

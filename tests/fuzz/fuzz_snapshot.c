@@ -51,15 +51,15 @@ static void check_groups(const struct dt_snapshot *snapshot, enum dt_group group
 	for (uint32_t i = 0; i < snapshot->trace_count; i++)
 		bytes += snapshot->traces[i].blocks ? snapshot->traces[i].bytes : 0;
 	for (size_t i = 0; i < groups.row_count; i++) {
-		of_rows += groups.rows[i].now.bytes;
-		FUZZ_EXPECT(!i || groups.rows[i - 1].now.bytes >= groups.rows[i].now.bytes);
+		of_rows += groups.rows[i].now->bytes;
+		FUZZ_EXPECT(!i || groups.rows[i - 1].now->bytes >= groups.rows[i].now->bytes);
 	}
 	FUZZ_EXPECT(bytes == of_rows);
 	dt_groups_clear(&groups);
 	error = dt_groups_make(snapshot, snapshot, group, false, DT_SORT_LIVE, &groups);
 	FUZZ_EXPECT(!error);
 	for (size_t i = 0; i < groups.row_count; i++)
-		FUZZ_EXPECT(groups.rows[i].now.bytes == groups.rows[i].old.bytes && groups.rows[i].is_now && groups.rows[i].was_old);
+		FUZZ_EXPECT(groups.rows[i].now->bytes == groups.rows[i].old->bytes && groups.rows[i].is_now && groups.rows[i].was_old);
 	dt_groups_clear(&groups);
 }
 

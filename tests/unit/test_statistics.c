@@ -25,9 +25,9 @@ static void compare(const struct dt_snapshot *snapshot, const struct dt_snapshot
 		const struct dt_key *key = &groups.keys.keys[want->key];
 
 		assert_int_equal(dt_statistics_get(statistics, i, &row), 0);
-		assert_true(row.live_blocks == want->now.blocks && row.live_bytes == want->now.bytes);
-		assert_true(row.old_live_blocks == want->old.blocks && row.old_live_bytes == want->old.bytes);
-		assert_true(row.allocations == want->now.allocations && row.allocated_bytes == want->now.allocated_bytes);
+		assert_true(row.live_blocks == want->now->blocks && row.live_bytes == want->now->bytes);
+		assert_true(row.old_live_blocks == want->old->blocks && row.old_live_bytes == want->old->bytes);
+		assert_true(row.allocations == want->now->allocations && row.allocated_bytes == want->now->allocated_bytes);
 		assert_true(row.is_new == !want->was_old && row.is_gone == !want->is_now);
 		assert_string_equal(row.name, groups.keys.places[key->places[opts->group == DT_GROUP_TRACEBACK ? key->place_count - 1 : 0]].name);
 		for (size_t k = 0; k < row.frame_count; k++) {

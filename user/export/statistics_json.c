@@ -117,7 +117,7 @@ static void key_change(struct json *json, const char *key, uint64_t now, uint64_
 
 static void write_row(struct json *json, const struct dt_statistics_table *statistics, const struct dt_group_row *row)
 {
-	const struct dt_figures *now = &row->now, *old = &row->old;
+	const struct dt_figures *now = row->now, *old = row->old;
 
 	yajl_gen_map_open(json->gen);
 	write_group(json, statistics, &statistics->groups->keys.keys[row->key]);

@@ -78,8 +78,8 @@ static struct amount amount_of(const struct dt_figures *figures, enum dt_sort so
 static void print_statistic(const struct writer *writer, size_t number, const struct dt_group_row *row)
 {
 	enum dt_sort sort = writer->statistics->groups->sort;
-	struct amount amount = amount_of(&row->now, sort);
-	const char *exact, *bound = sort == DT_SORT_PEAK ? row->now.traces > 1 ? "peak at most " : "peak " : "";
+	struct amount amount = amount_of(row->now, sort);
+	const char *exact, *bound = sort == DT_SORT_PEAK ? row->now->traces > 1 ? "peak at most " : "peak " : "";
 	char kib[KIB_SIZE];
 
 	dt_figure_kib(amount.bytes, kib, &exact);
@@ -106,7 +106,7 @@ static void print_share(const struct writer *writer, const struct dt_group_row *
 static void print_difference(const struct writer *writer, size_t number, const struct dt_group_row *row)
 {
 	enum dt_sort sort = writer->statistics->groups->sort;
-	struct amount now = amount_of(&row->now, sort), old = amount_of(&row->old, sort);
+	struct amount now = amount_of(row->now, sort), old = amount_of(row->old, sort);
 	uint64_t bytes = now.bytes < old.bytes ? old.bytes - now.bytes : now.bytes - old.bytes;
 	uint64_t count = now.count < old.count ? old.count - now.count : now.count - old.count;
 	const char *exact, *sign = now.bytes < old.bytes ? "-" : bytes ? "+" : "";
@@ -222,7 +222,7 @@ static int write_head(const struct writer *writer, const char *before, const str
 static bool has_changed(const struct writer *writer, const struct dt_group_row *row)
 {
 	enum dt_sort sort = writer->statistics->groups->sort;
-	struct amount now = amount_of(&row->now, sort), old = amount_of(&row->old, sort);
+	struct amount now = amount_of(row->now, sort), old = amount_of(row->old, sort);
 
 	return !writer->statistics->old || now.bytes != old.bytes || now.count != old.count;
 }
@@ -272,14 +272,14 @@ static void write_others(const struct writer *writer, size_t shown)
 	char kib[KIB_SIZE];
 
 	for (size_t i = shown; i < groups->row_count; i++) {
-		struct amount amount = amount_of(&groups->rows[i].now, groups->sort);
+		struct amount amount = amount_of(groups->rows[i].now, groups->sort);
 
 		if (__builtin_add_overflow(sum, amount.bytes, &sum) || __builtin_add_overflow(blocks, amount.count, &blocks))
 			return;
 	}
 	dt_figure_kib(sum, kib, &exact);
 	dt_page_print(writer->page, DT_STYLE_PLAIN, "\n%zu other %s: %" PRIu64 " %s: %s\n", count, words, blocks,
-		      amount_of(&groups->rows[shown].now, groups->sort).words, kib);
+		      amount_of(groups->rows[shown].now, groups->sort).words, kib);
 }
 
 static int write_rows(const struct writer *writer, size_t shown)

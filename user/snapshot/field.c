@@ -140,8 +140,10 @@ bool dt_field_read_object(struct dt_field_reader *reader, const struct dt_field 
 			return false;
 		take_numbers(reader->json, &object, row);
 	}
-	for (size_t i = 0; i < count && !dt_json_error(reader->json); i++)
+	if (dt_json_error(reader->json))
+		return false;
+	for (size_t i = 0; i < count; i++)
 		if (is_needed(&fields[i]) && !(object.seen & 1ull << i))
 			return dt_json_fail(reader->json, -EBADMSG, "%s has no '%s'", what, fields[i].name);
-	return !dt_json_error(reader->json);
+	return true;
 }

@@ -7,12 +7,6 @@
 
 #include "base/cleanup.h"
 
-/* Sums by key, of one snapshot. */
-struct sums {
-	struct dt_figures *figures;     /* by the number of the key */
-	size_t count;
-};
-
 uint64_t dt_figures_get(const struct dt_figures *figures, enum dt_sort sort)
 {
 	switch (sort) {
@@ -105,13 +99,15 @@ static struct dt_figures figures_of(const struct dt_snapshot_trace *trace)
 	};
 }
 
-/* Sums by traceback or by domain. */
-static int sum_traces(const struct dt_snapshot *snapshot, bool by_domain, enum dt_sort sort, struct dt_figures *sums)
+/* Sums by traceback or by domain, or, with `numbers`, by what these have for them. */
+static int sum_traces(const struct dt_snapshot *snapshot, bool by_domain, const uint32_t *numbers, enum dt_sort sort,
+		      struct dt_figures *sums)
 {
 	for (uint32_t i = 0; i < snapshot->trace_count; i++) {
 		const struct dt_snapshot_trace *trace = &snapshot->traces[i];
+		uint32_t index = by_domain ? trace->domain : trace->traceback;
 		struct dt_figures figures = figures_of(trace);
-		int error = is_there(&figures, sort) ? add(&sums[by_domain ? trace->domain : trace->traceback], &figures) : 0;
+		int error = is_there(&figures, sort) ? add(&sums[numbers ? numbers[index] : index], &figures) : 0;
 
 		if (error)
 			return error;
@@ -120,10 +116,10 @@ static int sum_traces(const struct dt_snapshot *snapshot, bool by_domain, enum d
 }
 
 /* A traceback's sum goes to the keys of all its frames. */
-static int spread(const struct dt_snapshot *snapshot, const struct dt_figures *of_tracebacks, const uint32_t *numbers,
-		  enum dt_sort sort, struct dt_figures *sums)
+static int sum_frames(const struct dt_snapshot *snapshot, const uint32_t *numbers, enum dt_sort sort, struct dt_figures *sums)
 {
-	int error = 0;
+	DT_FREE struct dt_figures *of_tracebacks = calloc(snapshot->traceback_count + 1ul, sizeof(*of_tracebacks));
+	int error = of_tracebacks ? sum_traces(snapshot, false, NULL, sort, of_tracebacks) : -ENOMEM;
 
 	for (uint32_t i = 0; i < snapshot->traceback_count && !error; i++) {
 		const struct dt_snapshot_traceback *row = &snapshot->tracebacks[i];
@@ -138,29 +134,24 @@ static int spread(const struct dt_snapshot *snapshot, const struct dt_figures *o
 	return error;
 }
 
-static int sum_keys(struct dt_keys *keys, const struct dt_snapshot *snapshot, bool cumulative, enum dt_sort sort, struct sums *ret_sums)
+static int sum_keys(struct dt_keys *keys, const struct dt_snapshot *snapshot, bool cumulative, enum dt_sort sort,
+		    struct dt_figures **ret_sums, uint32_t *ret_count)
 {
 	bool by_domain = keys->group == DT_GROUP_DOMAIN || keys->group == DT_GROUP_PROCESS;
-	size_t count = by_domain ? snapshot->domain_count : snapshot->traceback_count;
-	DT_FREE struct dt_figures *parts = calloc(count + 1, sizeof(*parts));
 	DT_FREE struct dt_figures *sums = NULL;
 	DT_FREE uint32_t *numbers = NULL;
-	int error = parts ? dt_keys_of(keys, snapshot, cumulative, &numbers) : -ENOMEM;
+	int error = dt_keys_of(keys, snapshot, cumulative, &numbers);
 
 	if (error)
 		return error;
 	sums = calloc(keys->key_count + 1ul, sizeof(*sums));
 	if (!sums)
 		return -ENOMEM;
-	error = sum_traces(snapshot, by_domain, sort, parts);
-	if (cumulative && !error)
-		error = spread(snapshot, parts, numbers, sort, sums);
-	for (size_t i = 0; i < count && !cumulative && !error; i++)
-		if (is_there(&parts[i], sort))
-			error = add(&sums[numbers[i]], &parts[i]);
+	error = cumulative ? sum_frames(snapshot, numbers, sort, sums) : sum_traces(snapshot, by_domain, numbers, sort, sums);
 	if (error)
 		return error;
-	*ret_sums = (struct sums){ DT_TAKE(sums), keys->key_count };
+	*ret_sums = DT_TAKE(sums);
+	*ret_count = keys->key_count;
 	return 0;
 }
 
@@ -173,7 +164,7 @@ static int compare_u64(uint64_t a, uint64_t b)
 
 static uint64_t difference(const struct dt_group_row *row, enum dt_sort sort)
 {
-	uint64_t now = dt_figures_get(&row->now, sort), old = dt_figures_get(&row->old, sort);
+	uint64_t now = dt_figures_get(row->now, sort), old = dt_figures_get(row->old, sort);
 
 	return now > old ? now - old : old - now;
 }
@@ -188,11 +179,11 @@ struct rank {
 static struct rank rank_of(const struct dt_groups *groups, uint32_t index, bool differences)
 {
 	const struct dt_group_row *row = &groups->rows[index];
-	uint64_t now = dt_figures_get(&row->now, groups->sort);
+	uint64_t now = dt_figures_get(row->now, groups->sort);
 
 	if (differences)
 		return (struct rank){ difference(row, groups->sort), now, index };
-	return (struct rank){ now, dt_figures_get(&row->now, seconds[groups->sort]), index };
+	return (struct rank){ now, dt_figures_get(row->now, seconds[groups->sort]), index };
 }
 
 /* The largest first. */
@@ -220,7 +211,7 @@ static int compare_differences(const void *a, const void *b, void *context)
 	int by = compare_ranks(a, b);
 
 	by = by ? by : compare_u64(difference(other, second), difference(one, second));
-	by = by ? by : compare_u64(dt_figures_get(&other->now, second), dt_figures_get(&one->now, second));
+	by = by ? by : compare_u64(dt_figures_get(other->now, second), dt_figures_get(one->now, second));
 	return by ? by : dt_keys_compare(&groups->keys, other->key, one->key);
 }
 
@@ -243,22 +234,20 @@ static int sort_rows(struct dt_groups *groups, bool differences)
 	return 0;
 }
 
-static int fill_rows(struct dt_groups *groups, const struct sums *now, const struct sums *old)
+/* There are figures for the keys that were known when they were summed up. */
+static int fill_rows(struct dt_groups *groups, uint32_t now_count, uint32_t old_count)
 {
+	static const struct dt_figures none;
 	uint32_t count = groups->keys.key_count;
 
 	groups->rows = calloc(count + 1ul, sizeof(*groups->rows));
 	if (!groups->rows)
 		return -ENOMEM;
 	for (uint32_t key = 0; key < count; key++) {
-		struct dt_group_row row = { .key = key };
+		struct dt_group_row row = { key < now_count ? &groups->now[key] : &none, key < old_count ? &groups->old[key] : &none, .key = key };
 
-		if (key < now->count)
-			row.now = now->figures[key];
-		if (key < old->count)
-			row.old = old->figures[key];
-		row.is_now = is_there(&row.now, groups->sort);
-		row.was_old = is_there(&row.old, groups->sort);
+		row.is_now = is_there(row.now, groups->sort);
+		row.was_old = is_there(row.old, groups->sort);
 		if (row.is_now || row.was_old)
 			groups->rows[groups->row_count++] = row;
 	}
@@ -269,15 +258,13 @@ static int fill_rows(struct dt_groups *groups, const struct sums *now, const str
 
 static int make(const struct dt_snapshot *snapshot, const struct dt_snapshot *old, bool cumulative, struct dt_groups *groups)
 {
-	struct sums now_sums = { 0 }, old_sums = { 0 };
-	int error = sum_keys(&groups->keys, snapshot, cumulative, groups->sort, &now_sums);
+	uint32_t now_count = 0, old_count = 0;
+	int error = sum_keys(&groups->keys, snapshot, cumulative, groups->sort, &groups->now, &now_count);
 
 	if (old && !error)
-		error = sum_keys(&groups->keys, old, cumulative, groups->sort, &old_sums);
+		error = sum_keys(&groups->keys, old, cumulative, groups->sort, &groups->old, &old_count);
 	if (!error)
-		error = fill_rows(groups, &now_sums, &old_sums);
-	free(now_sums.figures);
-	free(old_sums.figures);
+		error = fill_rows(groups, now_count, old_count);
 	return error ? error : sort_rows(groups, old != NULL);
 }
 
@@ -302,6 +289,7 @@ void dt_groups_clear(struct dt_groups *groups)
 {
 	dt_keys_clear(&groups->keys);
 	free(groups->rows);
-	groups->rows = NULL;
-	groups->row_count = 0;
+	free(groups->now);
+	free(groups->old);
+	*groups = (struct dt_groups){ 0 };
 }

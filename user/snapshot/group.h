@@ -20,8 +20,8 @@ struct dt_figures {
 };
 
 struct dt_group_row {
+	const struct dt_figures *now, *old; /* old: all 0 in statistics */
 	uint32_t key;                   /* number */
-	struct dt_figures now, old;     /* old: all 0 in statistics */
 	bool is_now, was_old;           /* whether it is, and was, there at all */
 };
 
@@ -29,6 +29,7 @@ struct dt_groups {
 	struct dt_keys keys;
 	struct dt_group_row *rows;
 	size_t row_count;
+	struct dt_figures *now, *old;   /* by the number of the key: what rows point to */
 	enum dt_sort sort;
 };
 

@@ -14,7 +14,7 @@
 struct sums {
 	uint64_t blocks, bytes, allocations, allocated_bytes, at_peak_bytes, temporary;
 	uint64_t old_blocks, old_bytes;
-	bool overflow;
+	bool overflow, sized;
 };
 
 static __attribute__((format(printf, 3, 4)))
@@ -38,16 +38,6 @@ static int check_indexes(struct dt_snapshot *s, const char **ret_reason)
 		if (s->domains[i].process >= s->process_count)
 			return broken(s, ret_reason, "domain %u names process %u, but there are %u", i,
 				      s->domains[i].process, s->process_count);
-	for (uint32_t i = 0; i < s->trace_count; i++) {
-		const struct dt_snapshot_trace *trace = &s->traces[i];
-
-		if (trace->domain >= s->domain_count)
-			return broken(s, ret_reason, "trace %u names domain %u, but there are %u", i, trace->domain,
-				      s->domain_count);
-		if (trace->traceback >= s->traceback_count)
-			return broken(s, ret_reason, "trace %u names traceback %u, but there are %u", i,
-				      trace->traceback, s->traceback_count);
-	}
 	for (uint32_t i = 0; i < s->traceback_count; i++) {
 		const struct dt_snapshot_traceback *row = &s->tracebacks[i];
 
@@ -66,6 +56,33 @@ static void add(uint64_t *sum, uint64_t value, bool *overflow)
 {
 	if (__builtin_add_overflow(*sum, value, sum))
 		*overflow = true;
+}
+
+/* Sums by domain. Of the largest table, which is walked through once, so its indexes are looked at here, too. */
+static int sum_traces(struct dt_snapshot *s, struct sums *sums, const char **ret_reason)
+{
+	for (uint32_t i = 0; i < s->trace_count; i++) {
+		const struct dt_snapshot_trace *trace = &s->traces[i];
+		struct sums *sum;
+
+		if (trace->domain >= s->domain_count)
+			return broken(s, ret_reason, "trace %u names domain %u, but there are %u", i, trace->domain,
+				      s->domain_count);
+		if (trace->traceback >= s->traceback_count)
+			return broken(s, ret_reason, "trace %u names traceback %u, but there are %u", i,
+				      trace->traceback, s->traceback_count);
+		sum = &sums[trace->domain];
+		add(&sum->blocks, trace->blocks, &sum->overflow);
+		add(&sum->bytes, trace->bytes, &sum->overflow);
+		add(&sum->allocations, trace->allocations, &sum->overflow);
+		add(&sum->allocated_bytes, trace->allocated_bytes, &sum->overflow);
+		add(&sum->at_peak_bytes, trace->at_peak_bytes, &sum->overflow);
+		add(&sum->temporary, trace->temporary, &sum->overflow);
+		add(&sum->old_blocks, trace->old_blocks, &sum->overflow);
+		add(&sum->old_bytes, trace->old_bytes, &sum->overflow);
+		sum->sized |= trace->sizes.count != 0;
+	}
+	return 0;
 }
 
 /* True where live, so much having come and gone; without wrapping around. */
@@ -149,14 +166,17 @@ static int check_layers(struct dt_snapshot *s, uint32_t index, const char **ret_
 	return 0;
 }
 
-/* What is old is live, and there is nothing old unless it was asked for and tracing had begun so long ago. */
+/* Behind the sums: without any in domains there are none in traces. What is old is live, and there is nothing old unless it was asked for and tracing had begun so long ago. */
 static int check_ages(struct dt_snapshot *s, const char **ret_reason)
 {
 	const struct dt_snapshot_ages *ages = &s->ages;
+	bool any = false;
 
 	if (ages->age_ns && ages->age_ns < ages->older_than_ns)
 		return broken(s, ret_reason, "blocks are told as old that are %" PRIu64 " ns old, not %" PRIu64, ages->age_ns, ages->older_than_ns);
-	for (uint32_t i = 0; i < s->trace_count; i++) {
+	for (uint32_t i = 0; i < s->domain_count; i++)
+		any |= s->domains[i].old_blocks || s->domains[i].old_bytes;
+	for (uint32_t i = 0; i < s->trace_count && any; i++) {
 		const struct dt_snapshot_trace *t = &s->traces[i];
 
 		if (t->old_blocks > t->blocks || t->old_bytes > t->bytes || ((!ages->older_than_ns || !ages->age_ns) && t->old_blocks))
@@ -167,11 +187,15 @@ static int check_ages(struct dt_snapshot *s, const char **ret_reason)
 }
 
 /* Behind the sums: those of the classes do not overflow, either. */
-static int check_sizes(struct dt_snapshot *s, const char **ret_reason)
+static int check_sizes(struct dt_snapshot *s, const struct sums *sums, const char **ret_reason)
 {
-	uint32_t domain;
-	int error = dt_sizes_check(s, &domain);
+	uint32_t domain = 0;
+	bool any = false;
+	int error;
 
+	for (uint32_t i = 0; i < s->domain_count; i++)
+		any |= s->domains[i].sized || sums[i].sized;
+	error = any ? dt_sizes_check(s, &domain) : 0;
 	if (error != -EBADMSG)
 		return error;
 	return broken(s, ret_reason, "size classes of domain %u (%s), or of its traces, are none, or do not add up to what is live", domain,
@@ -188,19 +212,7 @@ int dt_snapshot_check(struct dt_snapshot *snapshot, const char **ret_reason)
 	sums = calloc(snapshot->domain_count + 1ul, sizeof(*sums));
 	if (!sums)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < snapshot->trace_count; i++) {
-		const struct dt_snapshot_trace *trace = &snapshot->traces[i];
-		struct sums *sum = &sums[trace->domain];
-
-		add(&sum->blocks, trace->blocks, &sum->overflow);
-		add(&sum->bytes, trace->bytes, &sum->overflow);
-		add(&sum->allocations, trace->allocations, &sum->overflow);
-		add(&sum->allocated_bytes, trace->allocated_bytes, &sum->overflow);
-		add(&sum->at_peak_bytes, trace->at_peak_bytes, &sum->overflow);
-		add(&sum->temporary, trace->temporary, &sum->overflow);
-		add(&sum->old_blocks, trace->old_blocks, &sum->overflow);
-		add(&sum->old_bytes, trace->old_bytes, &sum->overflow);
-	}
+	error = sum_traces(snapshot, sums, ret_reason);
 	for (uint32_t i = 0; i < snapshot->domain_count && !error; i++)
 		error = check_domain(snapshot, i, &sums[i], ret_reason);
 	for (uint32_t i = 0; i < snapshot->process_count && !error; i++) {
@@ -209,5 +221,5 @@ int dt_snapshot_check(struct dt_snapshot *snapshot, const char **ret_reason)
 			error = check_layers(snapshot, i, ret_reason);
 	}
 	error = error ? error : check_ages(snapshot, ret_reason);
-	return error ? error : check_sizes(snapshot, ret_reason);
+	return error ? error : check_sizes(snapshot, sums, ret_reason);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "snapshot/json_reader.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -17,12 +18,13 @@
  */
 #define PAGE_BYTES ((size_t)4096)
 #define SKIPPED_BYTES_MAX ((uint64_t)16 << 30) /* of one line; what never ends is no file */
+#define BEHIND_BYTES sizeof(uint64_t)   /* so that a word can be read from anywhere */
 #define TOKEN_BYTES 64                  /* more than any number, key of ours or literal takes */
 
 struct dt_json {
 	struct dt_input *input;
 	char *memory;                   /* the buffer is in it, at the beginning of a page */
-	char *buffer;                   /* with one byte more than `room`, which is 0 behind `end` */
+	char *buffer;                   /* with BEHIND_BYTES more than `room`, of which that behind `end` is 0 */
 	size_t room, at, end;
 	bool at_end;
 	uint64_t offset;                /* of buffer[0] in the file */
@@ -41,7 +43,7 @@ static size_t round_up(size_t size)
 /* A buffer with room for so much, a whole number of pages, and what the one before had. False: no memory. */
 static bool make_room(struct dt_json *json, size_t room)
 {
-	char *memory = malloc(room + PAGE_BYTES + 1), *buffer;
+	char *memory = calloc(1, room + PAGE_BYTES + BEHIND_BYTES), *buffer;
 
 	if (!memory)
 		return false;
@@ -565,6 +567,7 @@ bool dt_json_i64(struct dt_json *json, int64_t minimum, int64_t maximum, int64_t
 /* ---- short cuts ---------------------------------------------------------------------------------------------- */
 
 #define DIGITS_SAFE 19                  /* so many always fit into 64 bits */
+#define EACH_BYTE(byte) (UINT64_C(0x0101010101010101) * (byte))
 
 /* Of more than 8 bytes, or of 8, by words: the last ones overlap. */
 static inline bool is_equal(const char *at, const char *text, size_t size)
@@ -581,12 +584,36 @@ static inline bool is_equal(const char *at, const char *text, size_t size)
 	return true;
 }
 
+/*
+ * A number of up to 7 digits at once, without a branch for each. How many these were; 0: none, or more. (Where bytes are added up, a carry comes
+ * only out of one that is no digit, and changes only what is behind it.)
+ */
+static inline unsigned read_few_digits(const char *at, uint64_t *ret_value)
+{
+	uint64_t word, others;
+	unsigned count;
+
+	memcpy(&word, at, sizeof(word));
+	word = le64toh(word) ^ EACH_BYTE('0'); /* digits become 0 … 9 */
+	others = (word | (word + EACH_BYTE(0x80 - 10))) & EACH_BYTE(0x80);
+	if (!others || others & 0x80)
+		return 0;
+	count = (unsigned)__builtin_ctzll(others) / 8;
+	word <<= 64 - 8 * count; /* zeros in front */
+	/* The first digit is in the lowest byte: neighbours become one of two digits, these of four, those of eight. */
+	word = (word * 10 + (word >> 8)) & UINT64_C(0x00ff00ff00ff00ff);
+	word = (word * 100 + (word >> 16)) & UINT64_C(0x0000ffff0000ffff);
+	*ret_value = (word * 10000 + (word >> 32)) & UINT32_MAX;
+	return count;
+}
+
 /* Behind a number that is within bounds, and whole; NULL: it is not such a one. The 0 behind the buffer ends it, too. */
 static inline const char *take_plain(const char *at, uint64_t maximum, uint64_t *ret_value)
 {
 	const char *begin = at;
 	uint64_t value = 0;
 
+	at += read_few_digits(at, &value);
 	for (; is_digit(*at); at++)
 		value = value * 10 + (unsigned)(*at - '0');
 	if (at == begin || at - begin > DIGITS_SAFE || value > maximum || (*begin == '0' && at > begin + 1))

@@ -166,7 +166,10 @@ static int check_layers(struct dt_snapshot *s, uint32_t index, const char **ret_
 	return 0;
 }
 
-/* Behind the sums: without any in domains there are none in traces. What is old is live, and there is nothing old unless it was asked for and tracing had begun so long ago. */
+/*
+ * What is old is live, and there is nothing old unless it was asked for and tracing had begun so long ago. Behind the sums: where domains have
+ * nothing old, traces have not.
+ */
 static int check_ages(struct dt_snapshot *s, const char **ret_reason)
 {
 	const struct dt_snapshot_ages *ages = &s->ages;

@@ -246,8 +246,10 @@ static int fill_rows(struct dt_groups *groups, uint32_t now_count, uint32_t old_
 	if (!groups->rows)
 		return -ENOMEM;
 	for (uint32_t key = 0; key < count; key++) {
-		struct dt_group_row row = { key < now_count ? &groups->now[key] : &none, key < old_count ? &groups->old[key] : &none, .key = key };
+		struct dt_group_row row = { .key = key };
 
+		row.now = key < now_count ? &groups->now[key] : &none;
+		row.old = key < old_count ? &groups->old[key] : &none;
 		row.is_now = is_there(row.now, groups->sort);
 		row.was_old = is_there(row.old, groups->sort);
 		if (row.is_now || row.was_old)

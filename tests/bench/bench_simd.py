@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Nanoseconds per call of user/simd's kernels, of NumPy, OpenBLAS and plain C, and of the fastest loops that only read and write."""
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -28,7 +29,8 @@ def measure(bench, quick):
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Broken(f"simd_measure.py: {done.stderr.strip()}")
-    return json.loads(done.stdout), bool(blas)
+    measured = json.loads(done.stdout)
+    return measured["taken"], measured["paired"], bool(blas)
 
 
 def fastest(taken, names):
@@ -46,7 +48,17 @@ def compare(taken, ours, theirs, times=1):
     }
 
 
-def row(taken, where, verb):
+def interval(ratios):
+    """The median, and the interval that holds it with at least 95 % by the sign test; with fewer than 6 rounds all of them, which is less."""
+    ordered, count = sorted(ratios), len(ratios)
+    outside = 0
+    while 2 * sum(math.comb(count, k) for k in range(outside + 1)) <= 0.05 * 2 ** count:
+        outside += 1
+    low = max(outside - 1, 0)
+    return {"median": round(statistics.median(ordered), 3), "low": round(ordered[low], 3), "high": round(ordered[count - 1 - low], 3)}
+
+
+def row(taken, paired, where, verb):
     ours = f"{where} {verb}: dt"
     element_bytes = 4 if where.startswith("f32") else 8
     peers = [name for name in taken if name.startswith(f"{where} {verb}: ") and name != ours]
@@ -58,13 +70,13 @@ def row(taken, where, verb):
         "gb_per_s_of_one_array": round(int(where.split()[1]) * element_bytes / min(taken[ours]), 1),
         "to_best_peer": compare(taken, ours, fastest(taken, peers)),
         "to_limit": compare(taken, ours, limit, times),
-        "to_each": [compare(taken, ours, peer) for peer in peers],
+        "to_each": [{**compare(taken, ours, peer), "paired": interval(paired[peer])} for peer in peers],
     }
 
 
 def run(bench, quick):
-    taken, has_blas = measure(bench, quick)
+    taken, paired, has_blas = measure(bench, quick)
     places = list(dict.fromkeys(" ".join(name.split()[:2]) for name in taken))
-    rows = [row(taken, where, verb) for where in places for verb in TRAFFIC]
+    rows = [row(taken, paired, where, verb) for where in places for verb in TRAFFIC]
     absent = [] if has_blas else [f"OpenBLAS: there is no {BLAS}; tools/setup bench installs it"]
     return document("simd", "nanoseconds per call", taken, [], rows=rows, absent=absent)

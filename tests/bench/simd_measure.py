@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Measures for bench_simd: one process with NumPy, OpenBLAS and ours, on the same arrays, in turn.
 
-Usage: simd_measure.py LIBRARY BLAS SET ROUNDS LARGEST. BLAS and SET may be empty. Prints {name: [nanoseconds of a call, for each round]}.
+Usage: simd_measure.py LIBRARY BLAS SET ROUNDS LARGEST. BLAS and SET may be empty. Prints "taken", {name: [nanoseconds of a call, for each round]},
+and "paired", {name of a peer: [our time to its, for each round]}: a call or some of ours and of the peer's in turn, which of them is first
+changing each time, and of these ratios the median; on arrays that are new each round, and the same for both.
 """
 import ctypes
 import json
+import statistics
 import sys
 import time
 
@@ -14,6 +17,8 @@ import numpy
 TYPES = {"f32": numpy.float32, "f64": numpy.float64}
 SIZES = (1000, 150_000, 20_000_000)
 PAGE = 4096
+PAIRED_ROUNDS = 9
+PAIRS = 9
 
 
 def load(path, blas, chosen):
@@ -83,10 +88,34 @@ def measures(library, blas, kind, count):
     return made, size / x.nbytes
 
 
+def pair(ours, theirs, repeats, times):
+    """The median of our time to theirs."""
+    ratios = []
+    for number in range(times):
+        if number % 2:
+            ours_took, theirs_took = ours(repeats[0]), theirs(repeats[1])
+        else:
+            theirs_took, ours_took = theirs(repeats[1]), ours(repeats[0])
+        ratios.append(ours_took / theirs_took)
+    return statistics.median(ratios)
+
+
+def paired(made, count, times):
+    """{name of a peer: one round's ratio}"""
+    repeats = max(1, 800_000 // count)
+    ratios = {}
+    for name, theirs in made.items():
+        verb, peer = name.split(": ")
+        if verb != "limit" and peer != "dt":
+            calls_from_python = peer.startswith("np.") and count == 1000
+            ratios[name] = pair(made[f"{verb}: dt"], theirs, (repeats, repeats // 10 if calls_from_python else repeats), times)
+    return ratios
+
+
 def main():
     path, blas, chosen, rounds, largest = sys.argv[1:]
     library = load(path, blas, chosen)
-    taken = {}
+    taken, ratios = {}, {}
     for count in (size for size in SIZES if size <= int(largest)):
         for kind in TYPES:
             made, whole = measures(library, blas, kind, count)
@@ -99,7 +128,13 @@ def main():
                         nanoseconds /= whole        # it read whole pages
                     if number:
                         taken.setdefault(f"{kind} {count} {name}", []).append(nanoseconds)
-    print(json.dumps(taken))
+            made = None                                     # their arrays go before others come
+            for _ in range(3 if int(rounds) < PAIRED_ROUNDS else PAIRED_ROUNDS):
+                made = measures(library, blas, kind, count)[0]
+                for name, ratio in paired(made, count, PAIRS).items():
+                    ratios.setdefault(f"{kind} {count} {name}", []).append(ratio)
+                made = None
+    print(json.dumps({"taken": taken, "paired": ratios}))
 
 
 if __name__ == "__main__":

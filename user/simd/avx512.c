@@ -22,7 +22,6 @@ static inline bytes load_part(const void *x, size_t first, size_t count, size_t 
  * What waits for memory is left to AVX2, as it comes to the same bits: on Zen 4 arrays that are in no cache of a core's own are read faster by
  * registers of 32 bytes, and so are floating-point products read and written everywhere. Those of i64 are one instruction only here.
  */
-#define FAR_BYTES ((size_t)4 << 20)
 #define IS_FAR(element, count) ((count) >= FAR_BYTES / sizeof(element))
 #define HAS_FRACTIONS(element) ((element)0.5 != 0)
 

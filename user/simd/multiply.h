@@ -30,10 +30,10 @@ static ALWAYS void OF(multiply_side_by_side)(ELEMENT *product, const ELEMENT *x,
 	}
 	/* Before anything is written, as that may be x or y; some of it is then written twice, and the same. */
 	last = OF(multiply_vector)(x + count - STEP, y + count - STEP, y_repeats, factor);
-	for (; count - i >= TURN; i += TURN)
+	for (; count - i > TURN; i += TURN)
 		for (size_t j = 0; j < TURN; j += STEP)
 			OF(store)(product + i + j, OF(multiply_vector)(x + i + j, y + i + j, y_repeats, factor));
-	for (; count - i >= STEP; i += STEP)
+	for (; count - i > STEP; i += STEP)
 		OF(store)(product + i, OF(multiply_vector)(x + i, y + i, y_repeats, factor));
 	OF(store)(product + count - STEP, last);
 }

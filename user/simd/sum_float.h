@@ -216,7 +216,7 @@ static ELEMENT OF(sum_of_products)(const ELEMENT *x, ptrdiff_t x_stride, const E
 {
 	if (x_stride != 1 || y_stride != 1)
 		return OF(add_strided)(TERM_PRODUCT, x, x_stride, y, y_stride, count);
-	if (x == y)
+	if (x == y && count < FAR_BYTES / sizeof(ELEMENT))
 		return OF(add_side_by_side)(TERM_SQUARE, x, x, count);
 	return OF(add_side_by_side)(TERM_PRODUCT, x, y, count);
 }

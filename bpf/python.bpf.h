@@ -23,16 +23,22 @@
  * struct pthread → the value of a key: 32 in the block inside of it, the others in blocks of 32 that are made when needed
  * (glibc 2.36 nptl/pthread_getspecific.c; struct pthread_key_data {uintptr_t seq; void *data}).
  */
-static __always_inline __u64 python_thread_specific(const struct dt_interpreter *interpreter, __u64 thread_pointer)
+static __always_inline __u64 python_thread_specific(const struct dt_interpreter *interpreter, struct dt_scratch *scratch,
+						    __u64 thread_pointer)
 {
 	struct { __u32 is_initialized, key; } tss; /* Py_tss_t, CPython Include/cpython/pythread.h */
 	__u64 block, value = 0;
 
-	if (!interpreter->tls_first_block || !read_bytes(&tss, sizeof(tss), interpreter->thread_key) ||
-	    !tss.is_initialized || tss.key >= 1024)
+	if (!interpreter->tls_first_block)
+		return 0;
+	if (!read_bytes(&tss, sizeof(tss), interpreter->thread_key)) {
+		scratch->python_unread = 1;
+		return 0;
+	}
+	if (!tss.is_initialized || tss.key >= 1024)
 		return 0;
 	if (tss.key < 32)
-		read_u64(thread_pointer + interpreter->tls_first_block + 16 * tss.key, &value);
+		scratch->python_unread |= !read_u64(thread_pointer + interpreter->tls_first_block + 16 * tss.key, &value);
 	else if (read_u64(thread_pointer + interpreter->tls_blocks + 8 * (tss.key / 32), &block) && block)
 		read_u64(block + 16 * (tss.key % 32) + 8, &value);
 	return value;
@@ -50,32 +56,47 @@ static __always_inline __u64 python_thread_variable(const struct dt_interpreter 
 }
 
 /* Reads a PyThreadState from its frame to its thread_id into the first words; true if it is the state of this thread. */
-static __always_inline bool python_read_thread(const struct dt_interpreter *interpreter, struct python_state *python,
+static __always_inline bool python_read_thread(const struct dt_interpreter *interpreter, struct dt_scratch *scratch,
 					       __u64 state, __u64 thread_pointer)
 {
 	__u32 offset = interpreter->layout.thread_thread_id - interpreter->layout.thread_frame;
+	struct python_state *python = &scratch->python;
 	__u32 bytes = offset + 8;
 
-	if (!state || bytes > sizeof(python->words) ||
-	    !read_bytes(python->words, bytes, state + interpreter->layout.thread_frame))
+	if (!state || bytes > sizeof(python->words))
 		return false;
+	if (!read_bytes(python->words, bytes, state + interpreter->layout.thread_frame)) {
+		scratch->python_unread = 1;
+		return false;
+	}
 	return python->words[(offset / 8) & (PYTHON_WINDOW_WORDS - 1)] == thread_pointer;
 }
 
-static __always_inline bool python_find_thread(const struct dt_interpreter *interpreter, struct python_state *python)
+/*
+ * False: it runs no Python, or, python_unread, that could not be found out: the kernel takes pages away for a moment (to move them, or to
+ * make a huge one of them), and no program may wait for them.
+ */
+static __always_inline bool python_find_thread(const struct dt_interpreter *interpreter, struct dt_scratch *scratch)
 {
-	__u64 thread_pointer = arch_thread_pointer(), state = 0;
+	__u64 thread_pointer = arch_thread_pointer(), address, state = 0;
+	__u32 unread;
 
 	if (interpreter->thread_current) {
-		read_u64(interpreter->thread_current + (interpreter->current_is_local ? thread_pointer : 0), &state);
-		if (python_read_thread(interpreter, python, state, thread_pointer))
+		address = interpreter->thread_current + (interpreter->current_is_local ? thread_pointer : 0);
+		scratch->python_unread |= !read_u64(address, &state);
+		if (python_read_thread(interpreter, scratch, state, thread_pointer))
 			return true;
 	}
-	state = python_thread_specific(interpreter, thread_pointer);
-	if (python_read_thread(interpreter, python, state, thread_pointer))
+	state = python_thread_specific(interpreter, scratch, thread_pointer);
+	if (python_read_thread(interpreter, scratch, state, thread_pointer))
 		return true;
+	/* What stands there may be anything: the vector may be shorter. */
+	unread = scratch->python_unread;
 	state = python_thread_variable(interpreter, thread_pointer);
-	return python_read_thread(interpreter, python, state, thread_pointer);
+	if (python_read_thread(interpreter, scratch, state, thread_pointer))
+		return true;
+	scratch->python_unread = unread;
+	return false;
 }
 
 /* False: the thread runs no Python. */
@@ -83,14 +104,18 @@ static __always_inline bool python_begin(const struct dt_process *process, struc
 {
 	const struct dt_interpreter *interpreter = &process->python;
 	struct python_state *python = &scratch->python;
+	__u64 frame;
 
 	python->frame = 0;
-	if (!interpreter->present || !python_find_thread(interpreter, python))
+	scratch->python_unread = 0;
+	if (!interpreter->present || !python_find_thread(interpreter, scratch))
 		return false;
-	python->frame = python->words[0];
-	if (interpreter->layout.cframe_frame != DT_PYTHON_NO_CFRAME &&
-	    !read_u64(python->frame + interpreter->layout.cframe_frame, &python->frame))
-		python->frame = 0;
+	scratch->python_unread = 0;
+	frame = python->words[0];
+	if (interpreter->layout.cframe_frame == DT_PYTHON_NO_CFRAME)
+		python->frame = frame;
+	else if (frame && !read_u64(frame + interpreter->layout.cframe_frame, &python->frame))
+		scratch->python_unread = 1; /* python->frame is 0 then */
 	python->windows[0].bytes = python->windows[1].bytes = 0;
 	python->strays = 0;
 	return python->frame;

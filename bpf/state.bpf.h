@@ -132,7 +132,7 @@ struct dt_scratch {
 	__u32 is_cut;                   /* a mixed traceback has reached a limit */
 	__u32 unplaced_from;            /* frames before those that had no place; ~0: all have */
 	__u32 image;
-	__u32 reserved;
+	__u32 python_unread;            /* whether the thread runs Python could not be read */
 	struct native_state native;
 	struct python_state python;
 	__u64 stack[STACK_WINDOW_WORDS]; /* a piece of the native stack */

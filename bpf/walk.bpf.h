@@ -158,7 +158,7 @@ static __always_inline void traceback_walk(struct dt_scratch *scratch, __u32 row
 	scratch->unplaced_from = ~0u;
 	native_begin(scratch, return_address, stack, frame_pointer);
 	if (config.stack == DT_STACK_NATIVE)
-		scratch->python.frame = 0;
+		scratch->python.frame = scratch->python_unread = 0;
 	else
 		python_begin(process, scratch);
 	scratch->phase = scratch->python.frame && config.stack == DT_STACK_PYTHON ? WALK_PYTHON : WALK_NATIVE;
@@ -167,6 +167,8 @@ static __always_inline void traceback_walk(struct dt_scratch *scratch, __u32 row
 	bpf_loop(DT_FRAMES_WALKED_MAX, walk_step, &walk, 0);
 	if (scratch->phase != WALK_DONE)
 		traceback->truncation = DT_TRUNCATION_too_deep;
+	if (scratch->python_unread && !traceback->truncation)
+		traceback->truncation = DT_TRUNCATION_python_unreadable;
 	if (traceback->truncation)
 		count_add(DT_COUNTER_TRUNCATED + traceback->truncation);
 	traceback_number(traceback);

@@ -3,7 +3,7 @@
 import os
 import re
 
-from lanes import document, rounds, spread
+from lanes import descriptors, document, rounds, spread
 
 FEW, MANY = 10000, 10000000
 ROOM = 11000000  # rows, those that are spare included
@@ -18,9 +18,7 @@ WORKS = {"the same few blocks": "pairs 1 8 {}", "any of the blocks": "swap {}"}
 def kernel_bytes(pid):
     """What the kernel says of the maps that domtrace holds: the buckets and rows of live blocks, and all others."""
     buckets, rows, others = 0, 0, 0
-    for number in os.listdir(f"/proc/{pid}/fdinfo"):
-        with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii", errors="replace") as file:
-            fields = dict(re.findall(r"^(\w+):\s*(\S+)$", file.read(), re.MULTILINE))
+    for fields in descriptors(pid):
         if "map_id" not in fields:
             continue
         memory = int(fields["memlock"])

@@ -1,17 +1,14 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Memory of the tables in the kernel, and of domtrace itself, before and after many blocks live."""
-import os
 import re
 
-from lanes import document
+from lanes import descriptors, document
 
 
 def tables(pid):
     """{what a map is: bytes the kernel says it takes}, from the descriptors that domtrace holds."""
     found = {}
-    for number in os.listdir(f"/proc/{pid}/fdinfo"):
-        with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii", errors="replace") as file:
-            fields = dict(re.findall(r"^(\w+):\s*(\S+)$", file.read(), re.MULTILINE))
+    for fields in descriptors(pid):
         if "map_id" in fields:
             name = "map {map_id}: type {map_type}, key {key_size}, value {value_size}, {max_entries} rows".format(**fields)
             found[name] = int(fields["memlock"])

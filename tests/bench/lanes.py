@@ -10,6 +10,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import select
 import shutil
 import signal
@@ -214,6 +215,16 @@ def ratio(taken, of, to):
     each = [a / b for a, b in zip(taken[of], taken[to])]
     medians = statistics.median(taken[of]) / statistics.median(taken[to])
     return {"of": of, "to": to, "ratio": round(medians, 3), "rounds": spread(each, 3)}
+
+
+def descriptors(pid):
+    """{name: value} of each descriptor's fdinfo. One that is closed meanwhile is none."""
+    for number in os.listdir(f"/proc/{pid}/fdinfo"):
+        try:
+            with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii", errors="replace") as file:
+                yield dict(re.findall(r"^(\w+):\s*(\S+)$", file.read(), re.MULTILINE))
+        except FileNotFoundError:
+            pass
 
 
 def document(bench, unit, taken, ratios, **more):

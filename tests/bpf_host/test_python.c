@@ -269,6 +269,21 @@ static void expect_no_python(void)
 		assert_int_equal(event->frames[i].kind, DT_FRAME_NATIVE);
 }
 
+/* That the thread runs Python could not be found out, which is not the same as that it does not. */
+static void expect_unread(bool unread)
+{
+	struct dt_scratch *scratch = scratch_claim();
+
+	assert_false(python_begin(host_process(HOST_TGID), scratch));
+	assert_int_equal(scratch->python_unread, unread);
+	scratch_release(scratch);
+	expect_no_python();
+	if (unread)
+		assert_int_equal(walk()->truncation, DT_TRUNCATION_python_unreadable);
+	else
+		assert_int_not_equal(walk()->truncation, DT_TRUNCATION_python_unreadable);
+}
+
 /* ---- frames ------------------------------------------------------------------------------------------------------ */
 
 static void test_frames(void **state)
@@ -345,14 +360,22 @@ static void test_frames_that_cannot_be_read(void **state)
 		expect_frames(python_unreadable, { 0, 20 });
 		put_chain({ 0, 20, 0, true });
 		put(thread_memory, layout.thread_frame, 0, 8);
-		expect_no_python();
+		expect_unread(false);
 		put_chain({ 0, 20, 0, true });
 		if (layout.cframe_frame != DT_PYTHON_NO_CFRAME) {
 			put(cframe, layout.cframe_frame, 0, 8);
-			expect_no_python();
+			expect_unread(false);
 			put(thread_memory, layout.thread_frame, 0x666660, 8);
-			expect_no_python();
+			expect_unread(true);
 		}
+		put_chain({ 0, 20, 0, true });
+		put(runtime, 0, 0x666660, 8);
+		expect_unread(true);
+		put(runtime, 0, 0, 8);
+		expect_unread(false);
+		host_process(HOST_TGID)->python.thread_key = 0x666660;
+		expect_unread(true);
+		host_process(HOST_TGID)->python.thread_key = KEY;
 		host_process(HOST_TGID)->python.present = 0;
 		put_chain({ 0, 20, 0, true });
 		expect_no_python();

@@ -71,8 +71,11 @@ def programs_of(pid):
     """[(name, does it have a private stack?)] of the programs for kprobes that a process has open."""
     ids = set()
     for name in os.listdir(f"/proc/{pid}/fdinfo"):
-        with open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as file:
-            text = file.read()
+        try:
+            with open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as file:
+                text = file.read()
+        except FileNotFoundError:       # it was closed meanwhile
+            continue
         if "prog_type:" in text:        # a program, and not its link
             ids.add(int(re.search(r"^prog_id:\s*(\d+)", text, re.MULTILINE)[1]))
     found = [looked_up(bpf(PROG_GET_FD_BY_ID, ctypes.create_string_buffer(struct.pack("<III", number, 0, 0), 12))) for number in sorted(ids)]

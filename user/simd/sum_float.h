@@ -11,6 +11,13 @@
 #define PASS AT_ONCE
 #endif
 
+/* Blocks that meet before one waits in memory: as many as can be kept in registers. */
+#if REGISTERS == 4
+#define GROUP 4
+#else
+#define GROUP 2
+#endif
+
 #if PASS == 4
 #define EACH_OF_PASS DT_EACH_4
 #elif PASS == 8
@@ -144,34 +151,54 @@ static inline const ELEMENT *OF(gather)(ELEMENT *buffer, const ELEMENT *x, ptrdi
 	return buffer;
 }
 
+static ALWAYS void OF(add_two_blocks)(enum term kind, OF(vector) lanes[REGISTERS], const ELEMENT *x, const ELEMENT *y)
+{
+	OF(vector) later[REGISTERS];
+
+	OF(add_rows)(kind, lanes, x, y, DT_BLOCK_ROWS);
+	OF(add_rows)(kind, later, x + BLOCK, y + BLOCK, DT_BLOCK_ROWS);
+	OF(add_block)(lanes, later);
+}
+
 static ALWAYS ELEMENT OF(add_side_by_side)(enum term kind, const ELEMENT *x, const ELEMENT *y, size_t count)
 {
-	OF(vector) waiting[DT_WAITING][REGISTERS], lanes[REGISTERS], later[REGISTERS];
+	OF(vector) waiting[DT_WAITING][REGISTERS], two[REGISTERS] = { 0 }, lanes[REGISTERS], later[REGISTERS];
 	size_t waits = 0;
-	bool is_pair;
+	bool has_two, has_one;
 
 	if (!count)
 		return 0;
-	for (size_t pairs = 1; count > 2 * BLOCK; pairs++, count -= 2 * BLOCK) {
-		OF(add_rows)(kind, lanes, x, y, DT_BLOCK_ROWS);
-		OF(add_rows)(kind, later, x + BLOCK, y + BLOCK, DT_BLOCK_ROWS);
-		OF(add_block)(lanes, later);
-		for (size_t carry = pairs; carry % 2 == 0; carry /= 2)
+	for (size_t groups = 1; count > GROUP * BLOCK; groups++, count -= GROUP * BLOCK) {
+		OF(add_two_blocks)(kind, lanes, x, y);
+		if (GROUP == 4) {
+			OF(add_two_blocks)(kind, later, x + 2 * BLOCK, y + 2 * BLOCK);
+			OF(add_block)(lanes, later);
+		}
+		for (size_t carry = groups; carry % 2 == 0; carry /= 2)
 			OF(add_block)(lanes, waiting[--waits]);
 		OF(copy_block)(waiting[waits++], lanes);
+		x += GROUP * BLOCK;
+		y += GROUP * BLOCK;
+	}
+	has_two = GROUP == 4 && count > 2 * BLOCK;
+	if (has_two) {
+		OF(add_two_blocks)(kind, two, x, y);
 		x += 2 * BLOCK;
 		y += 2 * BLOCK;
+		count -= 2 * BLOCK;
 	}
-	is_pair = count > BLOCK;
-	if (is_pair) {
+	has_one = count > BLOCK;
+	if (has_one) {
 		OF(add_rows)(kind, lanes, x, y, DT_BLOCK_ROWS);
 		x += BLOCK;
 		y += BLOCK;
 		count -= BLOCK;
 	}
 	OF(add_last_block)(kind, later, x, y, count);
-	if (is_pair)
+	if (has_one)
 		OF(add_block)(later, lanes);
+	if (has_two)
+		OF(add_block)(later, two);
 	while (waits)
 		OF(add_block)(later, waiting[--waits]);
 	return OF(halve)(later);
@@ -223,5 +250,6 @@ static ELEMENT OF(sum_of_products)(const ELEMENT *x, ptrdiff_t x_stride, const E
 
 #undef BLOCK
 #undef PASS
+#undef GROUP
 #undef EACH_OF_PASS
 #undef EACH_REGISTER

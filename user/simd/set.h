@@ -7,7 +7,7 @@
 
 #include <domtrace/simd.h>
 
-#define DT_SET(name, architecture, needs, has) extern const struct dt_simd dt_simd_##name;
+#define DT_SET(name, architecture, needs, has, suits) extern const struct dt_simd dt_simd_##name;
 #include "simd/sets.def"
 #undef DT_SET
 

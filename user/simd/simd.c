@@ -10,6 +10,7 @@
 
 #define ANY(here, elsewhere) here
 #ifdef __x86_64__
+#include <cpuid.h>
 #define X86_64(here, elsewhere) here
 #else
 #define X86_64(here, elsewhere) elsewhere
@@ -20,11 +21,34 @@
 #define AARCH64(here, elsewhere) elsewhere
 #endif
 
-#define DT_SET(name, architecture, needs, has) extern const struct dt_simd dt_simd_##name;
+#define DT_SET(name, architecture, needs, has, suits) extern const struct dt_simd dt_simd_##name;
 #include "sets.def"
 #undef DT_SET
 
-#define DT_SET(name, architecture, needs, has) static bool has_##name(void) { return architecture(has, false); }
+#ifdef __x86_64__
+static bool has_avx512(void)
+{
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
+}
+
+/*
+ * AMD's family 19h with AVX-512: Zen 3 has none, Zen 5 is 1Ah (AMD, Processor Programming References, CPUID Fn0000_0001_EAX).
+ * gcc 12 has no name for it that __builtin_cpu_is() would take.
+ */
+static bool is_zen4(void)
+{
+	unsigned int signature, family, ignored;
+
+	if (!__builtin_cpu_is("amd") || !has_avx512() || !__get_cpuid(1, &signature, &ignored, &ignored, &ignored))
+		return false;
+	family = (signature >> 8 & 0xf) + (signature >> 20 & 0xff);     /* the base family of all of these is Fh, so the extended one counts */
+	return family == 0x19;
+}
+#endif
+
+#define DT_SET(name, architecture, needs, has, suits) \
+	static bool is_here_##name(void) { return architecture(has, false); } \
+	static bool is_suited_##name(void) { return architecture(suits, false); }
 #include "sets.def"
 #undef DT_SET
 
@@ -33,10 +57,11 @@ struct set {
 	const char *needs;
 	const struct dt_simd *kernels;          /* NULL: of another architecture */
 	bool (*is_here)(void);
+	bool (*is_suited)(void);
 };
 
 static const struct set sets[] = {
-#define DT_SET(name, architecture, needs, has) { #name, needs, architecture(&dt_simd_##name, NULL), has_##name },
+#define DT_SET(name, architecture, needs, has, suits) { #name, needs, architecture(&dt_simd_##name, NULL), is_here_##name, is_suited_##name },
 #include "sets.def"
 #undef DT_SET
 };
@@ -60,7 +85,7 @@ static const struct set *find_best(void)
 {
 	size_t i = SET_COUNT - 1;
 
-	while (i > 0 && !sets[i].is_here())
+	while (i > 0 && !(sets[i].is_here() && sets[i].is_suited()))
 		i--;
 	return &sets[i];                        /* the first one, scalar, is everywhere */
 }

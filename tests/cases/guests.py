@@ -36,7 +36,7 @@ SELECTION = {
     # The same programs of the kernel as the command's; what is new is how they are linked.
     "case_library": (),
     # One processor: the thread at the marker and domtrace share it, and those that allocate.
-    "case_markers": ("markers/beside threads that allocate", "markers/the program is killed"),
+    "case_markers": ("markers/beside threads that allocate", "markers/two threads at once", "markers/the program is killed"),
     "case_names": ("names/another mount namespace, raw",),
     "case_numpy": ("numpy/every path, tracemalloc off",),
     # bcc compiles for minutes, and sees what the kernel's own probes see.

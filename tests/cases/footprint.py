@@ -78,6 +78,21 @@ def resident_bytes(pid):
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
+def resident_parts(pid):
+    """Resident bytes of a process: its heap, other memory of its own (malloc's too), maps of the kernel's tables, files."""
+    parts, part = collections.Counter(), None
+    with open(f"/proc/{pid}/smaps", encoding="ascii") as file:
+        for line in file:
+            words = line.split()
+            if not words[0].endswith(":"):
+                path = words[5] if len(words) > 5 else ""
+                part = ("heap" if path == "[heap]" else "tables" if "bpf-map" in path or "bpf_ringbuf" in path else
+                        "files" if path.startswith("/") else "other")
+            elif words[0] == "Rss:":
+                parts[part] += int(words[1]) << 10
+    return {part: parts[part] for part in ("heap", "other", "tables", "files")}
+
+
 def descriptors(pid):
     """Where its descriptors lead to. One that is closed meanwhile leads nowhere."""
     for number in os.listdir(f"/proc/{pid}/fd"):

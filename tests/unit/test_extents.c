@@ -55,6 +55,36 @@ static void test_lowest_that_fits(void **state)
 	dt_extents_clear(&extents);
 }
 
+/* Places that begin before, in, at the end of what is taken, and around it. */
+static void test_is_free(void **state)
+{
+	static const struct dt_extent taken[] = { { 16, 16 }, { 64, 32 }, { 96, 1 } };
+	bool is_taken[LIMIT] = { false };
+	struct dt_extents extents = { 0 };
+
+	(void)state;
+	assert_true(dt_extents_is_free(&extents, (struct dt_extent){ 0, LIMIT }));
+	for (uint64_t at = 0, first; !take(&extents, 1, &first); at++)
+		assert_int_equal(first, at);
+	for (size_t i = 0; i < sizeof(taken) / sizeof(*taken); i++)
+		memset(is_taken + taken[i].first, true, taken[i].count);
+	for (uint64_t at = 0; at < LIMIT; at++)
+		if (!is_taken[at])
+			dt_extents_give(&extents, at);
+	for (uint64_t first = 0; first < LIMIT; first++)
+		for (uint64_t count = 1; first + count <= LIMIT; count++)
+			assert_int_equal(dt_extents_is_free(&extents, (struct dt_extent){ first, count }),
+					 !memchr(is_taken + first, true, count));
+	dt_extents_clear(&extents);
+	/* And where one is long. */
+	assert_int_equal(take(&extents, 48, &(uint64_t){ 0 }), 0);
+	assert_false(dt_extents_is_free(&extents, (struct dt_extent){ 0, 1 }));
+	assert_false(dt_extents_is_free(&extents, (struct dt_extent){ 47, 1 }));
+	assert_false(dt_extents_is_free(&extents, (struct dt_extent){ 16, 16 }));
+	assert_true(dt_extents_is_free(&extents, (struct dt_extent){ 48, LIMIT - 48 }));
+	dt_extents_clear(&extents);
+}
+
 /* Begins at a multiple of 10, which takes what is before it. */
 static uint64_t aligned(const void *context, uint64_t first)
 {
@@ -134,6 +164,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_lowest_that_fits),
+		cmocka_unit_test(test_is_free),
 		cmocka_unit_test(test_need_by_place),
 		cmocka_unit_test(test_at_random),
 	};

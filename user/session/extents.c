@@ -2,7 +2,6 @@
 #include "session/extents.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,7 +48,8 @@ int dt_extents_take(struct dt_extents *extents, uint64_t limit, const struct dt_
 	return error;
 }
 
-void dt_extents_give(struct dt_extents *extents, uint64_t first)
+/* The first that begins there or later. */
+static size_t find(const struct dt_extents *extents, uint64_t first)
 {
 	size_t low = 0, high = extents->count;
 
@@ -61,8 +61,24 @@ void dt_extents_give(struct dt_extents *extents, uint64_t first)
 		else
 			high = middle;
 	}
+	return low;
+}
+
+void dt_extents_give(struct dt_extents *extents, uint64_t first)
+{
+	size_t low = find(extents, first);
+
 	if (low < extents->count && extents->rows[low].first == first)
 		memmove(extents->rows + low, extents->rows + low + 1, (--extents->count - low) * sizeof(*extents->rows));
+}
+
+bool dt_extents_is_free(const struct dt_extents *extents, struct dt_extent places)
+{
+	size_t next = find(extents, places.first);
+	const struct dt_extent *before = next ? &extents->rows[next - 1] : NULL;
+
+	return (next == extents->count || extents->rows[next].first >= places.first + places.count) &&
+	       (!before || before->first + before->count <= places.first);
 }
 
 void dt_extents_clear(struct dt_extents *extents)

@@ -3,6 +3,7 @@
 #ifndef DT_SESSION_EXTENTS_H
 #define DT_SESSION_EXTENTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,8 @@ struct dt_extents_need {
 int dt_extents_take(struct dt_extents *extents, uint64_t limit, const struct dt_extents_need *need, struct dt_extent *ret_extent);
 /* Gives back what begins there; nothing if nothing does. */
 void dt_extents_give(struct dt_extents *extents, uint64_t first);
+/* Is nothing of these places taken? */
+bool dt_extents_is_free(const struct dt_extents *extents, struct dt_extent places);
 void dt_extents_clear(struct dt_extents *extents);
 
 #endif

@@ -441,6 +441,8 @@ void dt_modules_prune(struct dt_modules *modules)
 			else
 				remove_module(modules, module);
 		}
+	if (modules->unwind)
+		dt_unwind_trim(modules->unwind);
 }
 
 bool dt_modules_are_many(const struct dt_modules *modules)

@@ -27,7 +27,7 @@ struct known_rule {
 
 struct dt_unwind {
 	struct domtrace_bpf *bpf;
-	struct dt_unwind_chunk *chunks[DT_UNWIND_CHUNKS_MAX];
+	struct dt_unwind_chunk *chunks[DT_UNWIND_CHUNKS_MAX]; /* NULL: no table needs it */
 	uint32_t chunk_count;
 	struct dt_extents words;        /* of each file's table */
 	struct known_rule *rules;
@@ -58,8 +58,9 @@ void dt_unwind_free(struct dt_unwind *unwind)
 		HASH_DEL(unwind->rules, known);
 		free(known);
 	}
-	for (uint32_t i = 0; i < unwind->chunk_count; i++)
-		munmap(unwind->chunks[i], sizeof(*unwind->chunks[i]));
+	for (uint32_t i = 0; i < DT_UNWIND_CHUNKS_MAX; i++)
+		if (unwind->chunks[i])
+			munmap(unwind->chunks[i], sizeof(*unwind->chunks[i]));
 	dt_extents_clear(&unwind->words);
 	dt_extents_clear(&unwind->mappings);
 	free(unwind);
@@ -73,15 +74,12 @@ uint64_t dt_unwind_bytes(const struct dt_unwind *unwind)
 }
 
 /* The kernel waits at each update of a map of maps until no program runs that saw the old one, so chunks are large. */
-static int add_chunk(struct dt_unwind *unwind)
+static int add_chunk(struct dt_unwind *unwind, uint32_t number)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
-	uint32_t number = unwind->chunk_count;
 	struct dt_unwind_chunk *chunk;
 	DT_FD int fd = -1;
 
-	if (number == DT_UNWIND_CHUNKS_MAX)
-		return -ENOSPC;
 	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "unwind_chunk", sizeof(uint32_t), sizeof(*chunk), 1, &opts);
 	if (fd < 0)
 		return -errno;
@@ -94,18 +92,43 @@ static int add_chunk(struct dt_unwind *unwind)
 		munmap(chunk, sizeof(*chunk));
 		return error;
 	}
-	unwind->chunks[unwind->chunk_count++] = chunk;
+	unwind->chunks[number] = chunk;
+	unwind->chunk_count++;
 	return 0;
 }
 
-/* Chunks stay when no table needs them any more: there are as many as were ever needed at a time. */
-static int reserve_words(struct dt_unwind *unwind, uint64_t end)
+static int reserve_words(struct dt_unwind *unwind, const struct dt_extent *words)
 {
+	uint64_t end = words->first + words->count;
 	int error = 0;
 
-	while (end > (uint64_t)unwind->chunk_count * DT_UNWIND_CHUNK_WORDS && !error)
-		error = add_chunk(unwind);
+	for (uint64_t number = words->first / DT_UNWIND_CHUNK_WORDS; number * DT_UNWIND_CHUNK_WORDS < end && !error; number++)
+		if (!unwind->chunks[number])
+			error = add_chunk(unwind, (uint32_t)number);
 	return error;
+}
+
+/* False: it stays, and is used again. */
+static bool remove_chunk(struct dt_unwind *unwind, uint32_t number)
+{
+	if (bpf_map_delete_elem(bpf_map__fd(unwind->bpf->maps.unwind_chunks), &number))
+		return false;
+	munmap(unwind->chunks[number], sizeof(*unwind->chunks[number]));
+	unwind->chunks[number] = NULL;
+	unwind->chunk_count--;
+	return true;
+}
+
+void dt_unwind_trim(struct dt_unwind *unwind)
+{
+	bool spare = false;
+
+	for (uint32_t number = 0; number < DT_UNWIND_CHUNKS_MAX; number++) {
+		const struct dt_extent words = { (uint64_t)number * DT_UNWIND_CHUNK_WORDS, DT_UNWIND_CHUNK_WORDS };
+
+		if (unwind->chunks[number] && dt_extents_is_free(&unwind->words, words))
+			spare = !spare || !remove_chunk(unwind, number);
+	}
 }
 
 static void put_word(struct dt_unwind *unwind, uint64_t word, uint32_t value)
@@ -216,7 +239,7 @@ static int put_table(struct dt_unwind *unwind, const struct layout *layout, cons
 {
 	uint64_t word = words->first, index = words->first + words->count - 2 * (uint64_t)layout->page_count;
 	size_t next = 0;
-	int error = reserve_words(unwind, words->first + words->count);
+	int error = reserve_words(unwind, words);
 
 	for (uint32_t page = 0; page < layout->page_count && !error; page++) {
 		word = place_rows(word, layout->counts[page]);

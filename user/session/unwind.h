@@ -37,6 +37,11 @@ uint64_t dt_unwind_bytes(const struct dt_unwind *unwind);
 int dt_unwind_add_table(struct dt_unwind *unwind, const struct dt_unwind_table *table, struct dt_unwind_place *ret_place);
 /* Gives its room back; its rules stay. No program may look at it any more. */
 void dt_unwind_remove_table(struct dt_unwind *unwind, const struct dt_unwind_place *place);
+/*
+ * Gives chunks back to the kernel that no table needs any more. One stays: with each that comes or goes the kernel waits until no program
+ * runs that may have seen it.
+ */
+void dt_unwind_trim(struct dt_unwind *unwind);
 
 /*
  * Programs find the table of this file, whose row says where it stands, in mappings that have not been read: or do so no more, for those

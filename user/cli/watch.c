@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -22,11 +23,13 @@
 #include "cli/terminal.h"
 
 #define NS_PER_SECOND 1000000000u
+#define TRIM_SECONDS 10u
 
 struct watch {
 	const struct dt_watch_opts *opts;
 	int signal_fd, timer_fd;
 	uint64_t next_ns, deadline_ns;  /* CLOCK_MONOTONIC: of the next interval's snapshot, of the end; UINT64_MAX: never */
+	uint64_t trim_ns;               /* CLOCK_MONOTONIC: not before */
 	uint64_t taken;                 /* snapshots of the interval */
 	uint64_t reports;               /* written; a blank line stands between them */
 	bool tracing;                   /* false: only waits for the command */
@@ -39,6 +42,14 @@ static void note(struct watch *watch, int error)
 {
 	if (!watch->error)
 		watch->error = error;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * NS_PER_SECOND + (uint64_t)now.tv_nsec;
 }
 
 /* ---- snapshots --------------------------------------------------------------------------------------------- */
@@ -132,6 +143,20 @@ static void take_ended(struct watch *watch, bool at_once)
 		note(watch, dt_output_write(watch->opts->output, snapshot));
 }
 
+/*
+ * What a burst of processes or a large snapshot took goes back to the system; malloc would keep it, as it lies between what is
+ * still used. Not often: what is needed again costs its page faults. Here, since a library has no business with its host's heap.
+ */
+static void trim(struct watch *watch)
+{
+	uint64_t now = now_ns();
+
+	if (now < watch->trim_ns)
+		return;
+	malloc_trim(0);
+	watch->trim_ns = now + TRIM_SECONDS * NS_PER_SECOND;
+}
+
 /* A snapshot on the way. Where nobody can be told of it there is no reason to go on. */
 static int take_and_go_on(struct watch *watch, const char *label, uint64_t *ret_sequence)
 {
@@ -139,6 +164,7 @@ static int take_and_go_on(struct watch *watch, const char *label, uint64_t *ret_
 
 	if (watch->mute && !watch->opts->output)
 		stop(watch);
+	trim(watch);
 	return error;
 }
 
@@ -161,14 +187,6 @@ static void finish(struct watch *watch)
 }
 
 /* ---- time -------------------------------------------------------------------------------------------------- */
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * NS_PER_SECOND + (uint64_t)now.tv_nsec;
-}
 
 static uint64_t add_time(uint64_t time_ns, uint64_t span_ns)
 {

@@ -108,15 +108,14 @@ static int reserve_words(struct dt_unwind *unwind, const struct dt_extent *words
 	return error;
 }
 
-/* False: it stays, and is used again. */
-static bool remove_chunk(struct dt_unwind *unwind, uint32_t number)
+/* If the kernel refuses, it stays, and is used again. */
+static void remove_chunk(struct dt_unwind *unwind, uint32_t number)
 {
 	if (bpf_map_delete_elem(bpf_map__fd(unwind->bpf->maps.unwind_chunks), &number))
-		return false;
+		return;
 	munmap(unwind->chunks[number], sizeof(*unwind->chunks[number]));
 	unwind->chunks[number] = NULL;
 	unwind->chunk_count--;
-	return true;
 }
 
 void dt_unwind_trim(struct dt_unwind *unwind)
@@ -126,8 +125,11 @@ void dt_unwind_trim(struct dt_unwind *unwind)
 	for (uint32_t number = 0; number < DT_UNWIND_CHUNKS_MAX; number++) {
 		const struct dt_extent words = { (uint64_t)number * DT_UNWIND_CHUNK_WORDS, DT_UNWIND_CHUNK_WORDS };
 
-		if (unwind->chunks[number] && dt_extents_is_free(&unwind->words, words))
-			spare = !spare || !remove_chunk(unwind, number);
+		if (!unwind->chunks[number] || !dt_extents_is_free(&unwind->words, words))
+			continue;
+		if (spare)
+			remove_chunk(unwind, number);
+		spare = true;
 	}
 }
 

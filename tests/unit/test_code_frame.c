@@ -403,6 +403,64 @@ static void test_musl(void **state)
 	assert_int_equal(RULE_BEHIND("\x48\xc7\xc0\x0f\x00\x00\x00\x0f\x05", 9).cfa, DT_CFA_SIGNAL);
 }
 
+/* ---- images -------------------------------------------------------------------------------------------------- */
+
+#define IMAGE_VADDR 0x400000
+#define IMAGE_CODE 120                  /* behind the headers */
+
+/* The headers of a file of one segment that is all code; the code is the caller's. */
+static struct dt_elf *open_image(uint8_t *image, size_t size, uint16_t type, uint64_t entry)
+{
+	Elf64_Ehdr header = { .e_ident = ELFMAG, .e_type = type, .e_machine = EM_X86_64, .e_version = EV_CURRENT,
+			      .e_entry = entry, .e_phoff = 64, .e_ehsize = 64, .e_phentsize = 56, .e_phnum = 1,
+			      .e_shentsize = 64 };
+	Elf64_Phdr segment = { .p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_vaddr = IMAGE_VADDR, .p_filesz = size,
+			       .p_memsz = size, .p_align = 4096 };
+	struct dt_elf *elf;
+
+	header.e_ident[EI_CLASS] = ELFCLASS64;
+	header.e_ident[EI_DATA] = ELFDATA2LSB;
+	header.e_ident[EI_VERSION] = EV_CURRENT;
+	memcpy(image, &header, sizeof(header));
+	memcpy(image + 64, &segment, sizeof(segment));
+	assert_int_equal(dt_elf_open_image(image, size, &elf), 0);
+	return elf;
+}
+
+/*
+ * A number in the code can be the address of a function, but not in a file that may be loaded anywhere: there it is a string
+ * ("SQL" in PostgreSQL) or a size, and what happens to be at that address may be the inside of an instruction.
+ */
+static void test_number_is_an_address(void **state)
+{
+	static const uint8_t code[] = {
+		/* 0x400078: */ 0xb8, 0x80, 0x00, 0x40, 0x00,   /* mov $0x400080, %eax */
+		/* 0x40007d: */ 0xff, 0xe0, 0x90,               /* jmp *%rax; nop */
+		/* 0x400080: */ 0x50, 0xff, 0xd7, 0x58, 0xc3,   /* push %rax; call *%rdi; pop %rax; ret */
+	};
+	static const struct dt_unwind_rule known = { .cfa_offset = 16, .cfa = DT_CFA_STACK };
+	static const uint16_t types[] = { ET_EXEC, ET_DYN };
+
+	(void)state;
+	for (size_t i = 0; i < DT_ARRAY_SIZE(types); i++) {
+		uint8_t image[IMAGE_CODE + sizeof(code)];
+		struct dt_code_part parts[PARTS_MAX];
+		RANGES_OWNED ranges = { 0 };
+		DT_CLEANUP(close_elf) struct dt_elf *elf = NULL;
+		const struct dt_rule_range *range;
+
+		memcpy(image + IMAGE_CODE, code, sizeof(code));
+		elf = open_image(image, sizeof(image), types[i], IMAGE_VADDR + IMAGE_CODE);
+		assert_int_equal(dt_elf_moves(elf), types[i] == ET_DYN);
+		derive(elf, parts, read_parts(elf, parts), &ranges);
+		range = find_range(&ranges, 0x400082);
+		if (types[i] == ET_DYN)
+			assert_null(range);
+		else
+			assert_true(range && !memcmp(&range->rule, &known, sizeof(known)));
+	}
+}
+
 /* ---- bytes that are no code ---------------------------------------------------------------------------------- */
 
 static uint64_t next_random(uint64_t *seed)
@@ -412,7 +470,7 @@ static uint64_t next_random(uint64_t *seed)
 	return *seed ^= *seed << 17;
 }
 
-/* An image of one segment that is all code, entered somewhere; what is there is mostly jumps, calls and pushes. */
+/* An image that is entered somewhere; what is there is mostly jumps, calls and pushes. */
 static void test_any_bytes_do_no_harm(void **state)
 {
 	static const uint8_t common[] = { 0x55, 0x5d, 0x50, 0x58, 0xe8, 0xeb, 0x74, 0xc3, 0xc9, 0x48, 0x89, 0xe5, 0xec, 0x83, 0x00,
@@ -422,29 +480,20 @@ static void test_any_bytes_do_no_harm(void **state)
 
 	(void)state;
 	for (int round = 0; round < 1500; round++) {
-		size_t size = 64 + 56 + 1 + next_random(&seed) % 4096;
+		size_t size = IMAGE_CODE + 1 + next_random(&seed) % 4096;
 		DT_FREE uint8_t *image = calloc(1, size);
-		Elf64_Ehdr header = { .e_ident = ELFMAG, .e_type = ET_EXEC, .e_machine = EM_X86_64, .e_version = EV_CURRENT,
-				      .e_phoff = 64, .e_ehsize = 64, .e_phentsize = 56, .e_phnum = 1, .e_shentsize = 64 };
-		Elf64_Phdr segment = { .p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_vaddr = 0x400000, .p_filesz = size,
-				       .p_memsz = size, .p_align = 4096 };
+		uint64_t entry = IMAGE_VADDR + IMAGE_CODE + next_random(&seed) % (size - IMAGE_CODE);
 		struct dt_code_part parts[PARTS_MAX];
 		RANGES_OWNED ranges = { 0 };
 		DT_CLEANUP(close_elf) struct dt_elf *elf = NULL;
 
 		assert_non_null(image);
-		header.e_ident[EI_CLASS] = ELFCLASS64;
-		header.e_ident[EI_DATA] = ELFDATA2LSB;
-		header.e_ident[EI_VERSION] = EV_CURRENT;
-		header.e_entry = 0x400000 + 120 + next_random(&seed) % (size - 120);
-		memcpy(image, &header, sizeof(header));
-		memcpy(image + 64, &segment, sizeof(segment));
-		for (size_t i = 120; i < size; i++)
+		for (size_t i = IMAGE_CODE; i < size; i++)
 			image[i] = round & 1 ? (uint8_t)next_random(&seed) : common[next_random(&seed) % sizeof(common)];
-		assert_int_equal(dt_elf_open_image(image, size, &elf), 0);
+		elf = open_image(image, size, ET_EXEC, entry);
 		derive(elf, parts, read_parts(elf, parts), &ranges);
 		for (size_t i = 0; i < ranges.count; i++)
-			assert_true(ranges.items[i].start >= 0x400000 && ranges.items[i].end <= 0x400000 + size);
+			assert_true(ranges.items[i].start >= IMAGE_VADDR && ranges.items[i].end <= IMAGE_VADDR + size);
 		told += ranges.count;
 	}
 	assert_true(told > 1000);
@@ -456,6 +505,7 @@ int main(void)
 		cmocka_unit_test(test_no_rule_differs_from_the_hidden_table),
 		cmocka_unit_test(test_functions_in_assembly),
 		cmocka_unit_test(test_musl),
+		cmocka_unit_test(test_number_is_an_address),
 		cmocka_unit_test(test_any_bytes_do_no_harm),
 	};
 

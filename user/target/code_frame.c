@@ -82,6 +82,7 @@ struct walk {
 	struct numbers work[TRUST_COUNT];
 	struct numbers marking;
 	uint64_t entry;
+	bool moves;                     /* the file may be loaded anywhere: no number in its code is an address */
 	bool linking;                   /* all points are known: only ways are added */
 	int error;
 };
@@ -338,7 +339,7 @@ static void step(struct walk *walk, uint32_t index)
 	point->flow = (uint8_t)step.flow;
 	point->length = step.length;
 	next = vaddr + step.length;
-	if (step.taken)
+	if (step.taken && !(step.taken_is_number && walk->moves))
 		start(walk, step.taken, &DT_CODE_START, TAKEN);
 	switch (step.flow) {
 	case DT_FLOW_NEXT:
@@ -414,6 +415,7 @@ static void start_listed(struct walk *walk, struct dt_elf *elf, const char *sect
 
 static void start_all(struct walk *walk, struct dt_elf *elf)
 {
+	walk->moves = dt_elf_moves(elf);
 	walk->entry = dt_elf_entry(elf);
 	/* The kernel or the loader jumps there, with no return address. */
 	if (walk->entry)

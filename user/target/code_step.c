@@ -334,18 +334,19 @@ static enum dt_code_flow find_flow(const struct instruction *instruction, struct
 }
 
 /* Programs that are not position-independent are linked at 4 MiB and above: only there a number can be an address. */
-static uint64_t find_taken(const struct instruction *instruction)
+static void find_taken(const struct instruction *instruction, struct dt_code_step *step)
 {
 	const ZydisDecodedOperand *from = &instruction->operands[1];
 	uint64_t vaddr;
 
 	if (instruction->head.mnemonic == ZYDIS_MNEMONIC_LEA && from->mem.base == ZYDIS_REGISTER_RIP &&
-	    ZYAN_SUCCESS(ZydisCalcAbsoluteAddress(&instruction->head, from, instruction->vaddr, &vaddr)))
-		return vaddr;
-	if (instruction->head.mnemonic == ZYDIS_MNEMONIC_MOV && from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
-	    from->imm.value.u >= 0x400000)
-		return from->imm.value.u;
-	return 0;
+	    ZYAN_SUCCESS(ZydisCalcAbsoluteAddress(&instruction->head, from, instruction->vaddr, &vaddr))) {
+		step->taken = vaddr;
+	} else if (instruction->head.mnemonic == ZYDIS_MNEMONIC_MOV && from->type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
+		   from->imm.value.u >= 0x400000) {
+		step->taken = from->imm.value.u;
+		step->taken_is_number = true;
+	}
 }
 
 bool dt_code_step_read(const void *decoder, const uint8_t *bytes, size_t size, uint64_t vaddr,
@@ -359,7 +360,7 @@ bool dt_code_step_read(const void *decoder, const uint8_t *bytes, size_t size, u
 	instruction.vaddr = vaddr;
 	step.length = instruction.head.length;
 	step.flow = find_flow(&instruction, &step.after, &step.target);
-	step.taken = find_taken(&instruction);
+	find_taken(&instruction, &step);
 	if (!before->outermost && step.flow == DT_FLOW_NEXT && instruction.head.meta.category != ZYDIS_CATEGORY_CALL)
 		apply(&step.after, &instruction);
 	*ret_step = step;

@@ -52,6 +52,7 @@ struct dt_code_step {
 	uint8_t length;
 	uint64_t target;
 	uint64_t taken;                 /* address that the instruction computes, which may be one of code; 0: none */
+	bool taken_is_number;           /* written as such, not as a distance: an address only where nothing moves the file */
 	struct dt_code_state after;
 };
 

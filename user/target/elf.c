@@ -333,6 +333,11 @@ const char *dt_elf_interpreter(const struct dt_elf *elf)
 	return elf->interpreter;
 }
 
+bool dt_elf_moves(const struct dt_elf *elf)
+{
+	return elf->header.e_type == ET_DYN;
+}
+
 uint64_t dt_elf_entry(const struct dt_elf *elf)
 {
 	return elf->entry;

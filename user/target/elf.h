@@ -55,6 +55,8 @@ bool dt_elf_text_range(const struct dt_elf *elf, size_t index, uint64_t *ret_sta
 int dt_elf_section(struct dt_elf *elf, const char *name, const uint8_t **ret_bytes, size_t *ret_size, uint64_t *ret_vaddr);
 /* Lets go of the bytes of segments and sections, and of the symbol tables; names stay, and all can be asked for again. */
 void dt_elf_trim(struct dt_elf *elf);
+/* It may be loaded at any address, not only where it was linked: a library, or a position-independent program. */
+bool dt_elf_moves(const struct dt_elf *elf);
 /* Where the program starts; 0: it is a library. */
 uint64_t dt_elf_entry(const struct dt_elf *elf);
 /* Path of PT_INTERP, owned by the file; NULL: statically linked or a library. */

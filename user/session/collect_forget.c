@@ -91,8 +91,12 @@ static int forget_traces(struct dt_collect *collect, struct forget *forget)
 	}
 	error = dt_table_remove(bpf_map__fd(collect->bpf->maps.totals), sizeof(struct dt_trace_key), sizeof(struct dt_trace),
 				is_forgotten_trace, forget, NULL);
-	return error ? error : dt_table_remove(bpf_map__fd(collect->bpf->maps.traces), sizeof(struct dt_trace_key), sizeof(struct dt_trace),
-					       is_forgotten_trace, forget, NULL);
+	if (!error)
+		error = dt_table_remove(bpf_map__fd(collect->bpf->maps.traces), sizeof(struct dt_trace_key), sizeof(struct dt_trace),
+					is_forgotten_trace, forget, NULL);
+	/* There may be room again: programs that found none would not look for a moment. */
+	__atomic_store_n(&collect->bpf->bss->traces_full_ns, 0, __ATOMIC_SEQ_CST);
+	return error;
 }
 
 int dt_collect_forget(struct dt_collect *collect)

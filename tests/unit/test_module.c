@@ -119,11 +119,38 @@ static void test_what_is_in_use_stays(void **state)
 	dt_modules_clear(&modules);
 }
 
+/* A copy that is read takes its table from the original, which must not go before it. */
+static void test_an_original_stays_with_its_copy(void **state)
+{
+	static const struct dt_log log;
+	struct dt_modules modules = { .log = &log };
+	struct dt_mapping mapping = mappings[0];
+	struct dt_module *original, *copy;
+	struct stat status;
+
+	(void)state;
+	shell("cp file0 twin");
+	assert_int_equal(stat("twin", &status), 0);
+	mapping.inode = status.st_ino;
+	mapping.path = realpath("twin", NULL);
+	read_files(&modules);
+	original = dt_modules_find(&modules, 1);
+	assert_int_equal(dt_modules_get(&modules, getpid(), &mapping, &copy), 0);
+	assert_ptr_equal(copy->original, original);
+	dt_modules_begin(&modules);
+	assert_true(dt_modules_select(&modules));
+	assert_false(copy->leaving);
+	assert_false(original->leaving);
+	dt_modules_clear(&modules);
+	free(mapping.path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_latest_stay),
 		cmocka_unit_test(test_what_is_in_use_stays),
+		cmocka_unit_test(test_an_original_stays_with_its_copy),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

@@ -338,7 +338,7 @@ int dt_modules_get(struct dt_modules *modules, pid_t pid, const struct dt_mappin
 		if (error)
 			return error;
 		module->number = ++modules->numbers;
-		module->turn = modules->turn;
+		dt_modules_use(modules, module);
 		HASH_ADD(hh, modules->table, key, sizeof(module->key), module);
 		HASH_ADD(by_number, modules->numbered, number, sizeof(module->number), module);
 		show_file(modules, module);
